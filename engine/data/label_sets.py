@@ -39,9 +39,7 @@ def label_separator(table: Table, column: str) -> str | None:
         return found[0]
     which = "--set 'task.columns.separator=|'"
     if found:
-        sentence = (
-            f"the labels in column {shown(column)} could be joined by {_or(found)}: name it, as in {which}"
-        )
+        sentence = f"the labels in column {shown(column)} could be joined by {_or(found)}: name it, as in {which}"
         raise DataError(sentence, kind="several-separators", file=table.path, key="task.columns.separator")
     sentence = (
         f"no row of column {shown(column)} has labels joined by {_or(MARKS)}: name what joins them, as in {which}, or, if "

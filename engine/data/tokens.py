@@ -53,7 +53,8 @@ class TokenSet:
     `offsets` int64 (rows + 1,); `input_ids` int32 (tokens,); `type_ids` int8 (tokens,), None if the tokenizer's
     models don't use them; `labels` int64 (classes) or float32 (scores) (rows,), or uint8 (several) (rows, labels), None if an example has no label; `cut`
     counts the rows that were truncated; `content` is a hash of texts, tokenizer and length: sets with the same hash have
-    the same tokens in the same order (ids and labels may differ).
+    the same tokens in the same order (ids, labels and groups may differ). `groups` are
+    those of `Examples`.
     """
 
     ids: Sequence[str]
@@ -63,6 +64,7 @@ class TokenSet:
     labels: _LABEL | None
     cut: int
     content: str
+    groups: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -137,6 +139,7 @@ def tokenise(
         labels=label_array(rows),
         cut=tokens.cut,
         content=content,
+        groups=rows.groups,
     )
 
 

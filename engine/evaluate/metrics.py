@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.types import TaskSpec
+from engine.evaluate.rankings import RANKED
 
 Array = npt.NDArray[Any]
 
 
-def compute(spec: TaskSpec, logits: Array, labels: Array) -> dict[str, float]:
+def compute(spec: TaskSpec, logits: Array, labels: Array, groups: Array | None = None) -> dict[str, float]:
     """The metrics of a task, in its order, the primary one first; fractions of 1, correlations from -1 to 1.
 
     `logits` is (rows, classes), or (rows, 1) or (rows,) of scores; `labels` is (rows,), of several labels for a text
@@ -23,10 +24,18 @@ def compute(spec: TaskSpec, logits: Array, labels: Array) -> dict[str, float]:
     whose probability is at least 0.5, or the label's threshold (`TaskSpec.thresholds`). F1 is that of class 1, as in MRPC and QQP, where it is the positive one; f1_macro is the mean over
     the classes in `labels`, whatever classes are predicted, so that it means the same at every evaluation. f1_micro counts every
     label of every row, 2·TP / (2·TP + FP + FN), and subset_accuracy the rows whose labels are all right. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
+    mrr and ndcg (`engine.evaluate.rankings`) rank the rows of each of the `groups` (rows,) by their score, or by how far
+    the second class is above the first.
     """
     if len(labels) == 0 or len(logits) != len(labels):
         raise ValueError(f"{len(logits)} predictions for {len(labels)} labels")
-    return _measured(spec, predicted(spec, logits), np.asarray(labels))
+    values = np.asarray(logits)
+    scores = (
+        values[:, 1] - values[:, 0]
+        if values.ndim == 2 and values.shape[1] == 2
+        else values.reshape(len(values), -1)[:, 0]
+    )
+    return _measured(spec, predicted(spec, logits), np.asarray(labels), scores, groups)
 
 
 def predicted(spec: TaskSpec, logits: Array) -> Array:
@@ -57,20 +66,20 @@ def label_loss(spec: TaskSpec, logits: Array, labels: Array) -> float:
     return float(np.mean(log_sums - values[np.arange(len(gold)), gold]))
 
 
-def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array) -> dict[str, float]:
+def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array, groups: Array | None = None) -> dict[str, float]:
     """The metrics on dev of a model that only knows the distribution of the training labels.
 
     It gives every row the most frequent class (or set of labels) in training, the first of several, or the mean score,
-    whose correlation with anything is 0.
+    whose correlation with anything is 0. Rankings are those of a random order.
     """
     dev = np.asarray(dev_labels)
     if spec.kind == "regression":
-        return _measured(spec, np.full(len(dev), np.mean(train_labels)), dev)
+        return _measured(spec, np.full(len(dev), np.mean(train_labels)), dev, np.zeros(len(dev)), groups)
     if spec.kind == "multilabel":
         sets, counts = np.unique(np.asarray(train_labels), axis=0, return_counts=True)
-        return _measured(spec, np.broadcast_to(sets[counts.argmax()], dev.shape), dev)
+        return _measured(spec, np.broadcast_to(sets[counts.argmax()], dev.shape), dev, np.zeros(len(dev)), None)
     counts = np.bincount(np.asarray(train_labels), minlength=len(spec.labels))
-    return _measured(spec, np.full(len(dev), counts.argmax()), dev)
+    return _measured(spec, np.full(len(dev), counts.argmax()), dev, np.zeros(len(dev)), groups)
 
 
 def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array, other_spec: TaskSpec | None = None) -> float:
@@ -92,8 +101,15 @@ def sigmoid(logits: Array) -> npt.NDArray[np.float64]:
         return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(logits, np.float64))))
 
 
-def _measured(spec: TaskSpec, predictions: Array, labels: Array) -> dict[str, float]:
-    return {name: METRICS[name](predictions, labels) for name in spec.metrics}
+def _measured(
+    spec: TaskSpec, predictions: Array, labels: Array, scores: Array, groups: Array | None
+) -> dict[str, float]:
+    ranked = {}
+    if any(name in RANKED for name in spec.metrics):
+        if groups is None:
+            raise ValueError("a ranking needs the group of each row")
+        ranked = {name: RANKED[name](scores, labels, groups) for name in spec.metrics if name in RANKED}
+    return {name: ranked[name] if name in ranked else METRICS[name](predictions, labels) for name in spec.metrics}
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:

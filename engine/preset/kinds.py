@@ -8,7 +8,22 @@ from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["classification", "multilabel", "regression"]
-MetricName = Literal["accuracy", "f1", "f1_macro", "f1_micro", "matthews", "pearson", "spearman", "subset_accuracy"]
+MetricName = Literal[
+    "accuracy",
+    "f1",
+    "f1_macro",
+    "f1_micro",
+    "matthews",
+    "mrr",
+    "ndcg",
+    "pearson",
+    "spearman",
+    "subset_accuracy",
+]
+
+
+RANKINGS = ("mrr", "ndcg")
+"""Metrics of how well the rows of each group (`task.columns.group`) are ordered."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +41,11 @@ class KindOfTask:
 KINDS: Mapping[Kind, KindOfTask] = MappingProxyType(
     {
         "classification": KindOfTask(
-            "classes", ("accuracy", "f1", "f1_macro", "matthews"), "single_label_classification"
+            "classes", ("accuracy", "f1", "f1_macro", "matthews", *RANKINGS), "single_label_classification"
         ),
         "multilabel": KindOfTask(
             "sets of labels", ("f1_micro", "f1_macro", "subset_accuracy"), "multi_label_classification"
         ),
-        "regression": KindOfTask("scores", ("pearson", "spearman"), "regression"),
+        "regression": KindOfTask("scores", ("pearson", "spearman", *RANKINGS), "regression"),
     }
 )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from engine.preset.field_types import Fault
-from engine.preset.kinds import KINDS
+from engine.preset.kinds import KINDS, RANKINGS
 from engine.preset.names import (
     EMD_OBJECTIVES,
     HEAD_OBJECTIVES,
@@ -67,6 +67,10 @@ def of_task(task: Task) -> Iterator[Fault]:
     if task.thresholds is not None and task.kind not in (None, "multilabel"):
         sentence = 'thresholds are for texts with several labels: set kind = "multilabel"'
         yield Fault(("thresholds", "kind"), sentence, "thresholds-without-labels")
+    ranked = [metric for metric in task.metrics or () if metric in RANKINGS]
+    if ranked and (task.columns is None or task.columns.group is None):
+        sentence = f"{ranked[0]} ranks the rows of each query: name the column of the queries, columns.group"
+        yield Fault(("metrics", "columns"), sentence, "ranking-without-groups")
     if task.columns is not None:
         yield from _of_columns(task, task.columns)
 
@@ -78,6 +82,11 @@ def _of_columns(task: Task, columns: Columns) -> Iterator[Fault]:
     if columns.labels is not None and (columns.label != "label" or columns.separator is not None):
         sentence = "columns.labels names a column for each label, so it excludes columns.label and columns.separator"
         yield Fault(("columns.labels", "columns"), sentence, "labels-and-label")
+    if columns.group is not None and task.kind == "multilabel":
+        sentence = (
+            "columns.group is for rankings, by scores or by two classes; a text of this task can have several labels"
+        )
+        yield Fault(("columns.group", "kind"), sentence, "group-of-several-labels")
     for key in ("labels", "separator"):
         if getattr(columns, key) is not None and task.kind not in (None, "multilabel"):
             sentence = f'columns.{key} is for texts with several labels: set kind = "multilabel"'

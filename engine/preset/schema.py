@@ -73,12 +73,16 @@ class Columns(Record):
     """For kind = "multilabel": a column for each label, with 1 where it applies and 0 where not, instead of `label`."""
     separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
     """For kind = "multilabel": what stands between the labels in `label`, such as "|"; recognised when left out."""
+    group: str | None = None
+    """The query that a row answers, for rerankers (it can be the column of the text, too): rows with equal values are ranked against each other by mrr and ndcg, and
+    dev_share keeps them together."""
     id: str | None = None
     """A unique name for each example; split and row number when left out."""
 
     def names(self) -> list[str]:
         """The columns that are read."""
-        return [name for name in (self.text, self.pair, *self.label_columns(), self.id) if name is not None]
+        names = (self.text, self.pair, *self.label_columns(), self.group, self.id)
+        return list(dict.fromkeys(name for name in names if name is not None))
 
     def label_columns(self) -> list[str]:
         """The column of the labels, or those with one label each."""
@@ -115,7 +119,8 @@ class Task(Record):
         | None
     ) = None
     """For "custom": the metrics to report; the first picks the best checkpoint. Default: accuracy, f1_micro
-    ("multilabel"), or pearson."""
+    ("multilabel"), pearson, or mrr and
+    ndcg where `columns.group` is set."""
     thresholds: Literal["train"] | None = None
     """For "multilabel": "train" chooses on the training rows from which probability each label applies (the best F1), and
     stores that with the student; 0.5 when left out, as other programs have it."""
@@ -253,7 +258,8 @@ class Train(Record):
     """Softens logits on both sides, for stages without their own."""
     class_weights: ClassWeights | None = None
     """For rare classes: "balanced", or a table with a weight for each class, as { common = 1.0, rare = 3.0 }. Of the
-    cross-entropy with labels: in stages with the labels objective, the teacher's fine-tuning and the baseline."""
+    cross-entropy with labels: in stages with the labels objective, the teacher's fine-tuning and the baseline. Where a
+    text can have several labels, a weight counts where the label applies."""
     evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end of a stage."""
     evaluate_precision: Literal["fp32", "bf16"] = "fp32"

@@ -31,8 +31,8 @@ class Answers:
 
     dev: str
     classes: tuple[str, ...]
-    labels: tuple[float, ...] | tuple[tuple[int, ...], ...]
-    predictions: tuple[float, ...] | tuple[tuple[int, ...], ...]
+    labels: tuple[Any, ...]
+    predictions: tuple[Any, ...]
 
     @property
     def several(self) -> bool:

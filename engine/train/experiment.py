@@ -239,7 +239,9 @@ class Experiment:
             )
             measured["student"]["head_trained"] = results.head_trained(self.finished, fresh=fresh)
             if baseline is not None:
-                measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"], None, thresholds["baseline"])
+                measured["baseline"] = results.measure_model(
+                    baseline, dev, logits["baseline"], None, thresholds["baseline"]
+                )
             latency = results.measure_latency({"teacher": teacher, "student": student}, dev, report=report)
             report("hashing the models")
             measured["teacher"]["content"] = self.teacher_content
@@ -351,11 +353,15 @@ class Experiment:
         """Record the teacher's metrics; returns its logits on dev, which no longer change."""
         dev, spec = self.materials.dev, self.materials.data.spec
         teacher.requires_grad_(False)
-        floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary))[spec.primary]
+        floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary), dev.groups(dev.primary))[
+            spec.primary
+        ]
         with self.session.phases.open("evaluating the teacher") as report:
             self.teacher_content = content_hash(teacher)
             answers = self._teacher_answers(teacher, dev, self.logits.get("teacher"), report=report)
-        metrics = {split: compute(spec, logits, dev.labels(split)) for split, logits in answers.items()}
+        metrics = {
+            split: compute(spec, logits, dev.labels(split), dev.groups(split)) for split, logits in answers.items()
+        }
         for split, values in metrics.items():
             self.session.events.write(
                 "evaluation", stage=None, step=0, model="teacher", split=split, primary=split == dev.primary,

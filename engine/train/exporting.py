@@ -143,7 +143,9 @@ class _Subject:
             with torch.inference_mode():
                 return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().numpy(), None
         logits = self.dev.logits(model, self.dev.primary, report=self.report, name=name)
-        return logits, compute(self.dev.spec, logits, self.dev.labels(self.dev.primary))[self.dev.spec.primary]
+        dev = self.dev
+        figures = compute(dev.spec, logits, dev.labels(dev.primary), dev.groups(dev.primary))
+        return logits, figures[dev.spec.primary]
 
     def row(self) -> dict[str, Any]:
         """The original's row of the table."""

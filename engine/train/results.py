@@ -66,14 +66,18 @@ def head_trained(stages: Stages, *, fresh: bool) -> bool:
 
 
 def measure_model(
-    model: PreTrainedModel, dev: Dev, logits: LogitsBySplit, folder: Path | None = None, thresholds: tuple[float, ...] = ()
+    model: PreTrainedModel,
+    dev: Dev,
+    logits: LogitsBySplit,
+    folder: Path | None = None,
+    thresholds: tuple[float, ...] = (),
 ) -> dict[str, Any]:
     """Metrics on every dev split (from `logits`) and size of a model; `folder` has its weights.
 
     `thresholds` are those of its labels, where they were chosen.
     """
     spec = replace(dev.spec, thresholds=thresholds)
-    metrics = {split: compute(spec, values, dev.labels(split)) for split, values in logits.items()}
+    metrics = {split: compute(spec, values, dev.labels(split), dev.groups(split)) for split, values in logits.items()}
     test = {TEST: metrics[TEST]} if TEST in metrics else {}
     return {
         "metrics": metrics[dev.primary],
@@ -123,7 +127,7 @@ def closing(
     """The comparison in the closing table, from the measurements of each model: teacher, student, baseline if any."""
     teacher, student, baseline = models["teacher"], models["student"], models.get("baseline")
     spec, primary = dev.spec, dev.primary
-    floor = majority(spec, train_labels, dev.labels(primary))
+    floor = majority(spec, train_labels, dev.labels(primary), dev.groups(primary))
     own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
     comparable = theirs > least and student.get("head_trained", True)
     return {
@@ -163,7 +167,7 @@ def _test(
     return {
         TEST: {
             "rows": len(sets.tokens[TEST]),
-            "majority": majority(sets.spec, train_labels, sets.labels(TEST)),
+            "majority": majority(sets.spec, train_labels, sets.labels(TEST), sets.groups(TEST)),
             "agreement": _agreement(sets.spec, teacher, student, TEST),
         }
     }

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data.types import Kind, TaskSpec
+from engine.data.types import TaskSpec
 from engine.evaluate.metrics import METRICS, agreement, compute, label_loss, majority, predicted
+from engine.evaluate.rankings import RANKED
 from engine.evaluate.thresholds import best_thresholds
-from engine.preset.kinds import KINDS, MetricName
+from engine.preset.kinds import KINDS, Kind, MetricName
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +162,11 @@ def test_what_logits_say() -> None:
 
 
 def test_every_metric_that_a_preset_can_name_is_here() -> None:
-    assert set(METRICS) == set(get_args(MetricName)) == {name for kind in KINDS.values() for name in kind.metrics}
+    assert (
+        METRICS.keys() | RANKED.keys()
+        == set(get_args(MetricName))
+        == {name for kind in KINDS.values() for name in kind.metrics}
+    )
 
 
 def test_f1_macro_is_over_the_same_classes_whatever_is_predicted() -> None:
