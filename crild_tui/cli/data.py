@@ -84,7 +84,9 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     yield from _labels(result, splits)
     yield ""
     for example in result.get("examples") or ():
-        yield f"{example.get('label')}: {_texts(example)}"
+        label = example.get("label")
+        named = (", ".join(map(str, label)) or "no label") if isinstance(label, list) else label
+        yield f"{named}: {_texts(example)}"
     for example in (example for entry in inputs for example in entry.get("examples") or ()):
         yield f"without label: {_texts(example)}"
     yield ""
@@ -104,7 +106,7 @@ def _split_row(split: Mapping[str, Any]) -> list[str]:
 
 
 def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    """Rows and share of each class in each split; the range of scores."""
+    """Rows and share of each class or label in each split; the range of scores."""
     classes: Sequence[str] = result.get("classes") or ()
     if not classes:
         columns = [("scores", "left"), *((name, "right") for name in ("lowest", "mean", "highest"))]
@@ -113,7 +115,8 @@ def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> I
         )
         return
     order = sorted(classes, key=lambda name: -splits[0]["labels"][name])
-    columns = [("class", "left"), *((split["split"], "right") for split in splits), ("share of train", "right")]
+    what = "label" if result.get("kind") == "multilabel" else "class"
+    columns = [(what, "left"), *((split["split"], "right") for split in splits), ("share of train", "right")]
     rows = [
         [
             name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from engine.data.dev_split import DEV_SHARE, draw_dev
 from engine.data.examples import Examples, LabelArray, NumberedIds, TextColumn
 from engine.data.files import Table, read_table
 from engine.data.label_columns import class_indices, class_names, label_order, scores
+from engine.data.label_sets import label_names, label_separator, label_sets, matrix_of, switches
 from engine.data.text_files import check_text, listed, repeated_header, shown
 from engine.data.types import TEST, Example, TaskData, TaskSpec
 from engine.errors import DataError
+from engine.preset.kinds import KINDS, RANKINGS
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 
@@ -48,6 +50,9 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
             sentence = f"every score in column {shown(columns.label)} is {found['train'][0]}: there is nothing to learn"
             raise DataError(sentence, kind="single-score", file=train.path)
         order: tuple[str, ...] = ()
+    elif task.kind == "multilabel":
+        labels, order, note = _several_labels(tables, columns)
+        notes.append(note)
     else:
         names = {split: class_names(table, columns.label) for split, table in tables.items()}
         order = label_order(train, columns.label, names["train"])
@@ -58,23 +63,28 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
         notes.append(f"The classes, in the order of the model's outputs, are {listed(order)}.")
     spec = TaskSpec(
         name=task.display_name,
-        kind="regression" if task.kind == "regression" else "classification",
+        kind=task.kind or "classification",
         labels=order,
         metrics=_metrics(task, len(order)),
         is_pair=columns.pair is not None,
     )
+    groups: dict[str, int] = {}
+    if columns.group is not None:
+        notes += _check_ranking(task, tables, columns, labels, order)
     if task.files.dev is not None:
-        rows = {split: _examples(table, split, columns, labels[split]) for split, table in tables.items()}
+        rows = {split: _examples(table, split, columns, labels[split], groups) for split, table in tables.items()}
         test: Sequence[Example] = rows.pop(TEST, ())
         return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes), test=test)
     rows = {
-        split: _examples(table, "row" if split == "train" else split, columns, labels[split])
+        split: _examples(table, "row" if split == "train" else split, columns, labels[split], groups)
         for split, table in tables.items()
     }
     test = rows.pop(TEST, ())
     share = task.dev_share or DEV_SHARE
-    drawn, dev = draw_dev(rows.pop("train"), share, spec, task.data_seed, train.path)
+    queries = None if columns.group is None else list(map(str, train.values[columns.group]))
+    drawn, dev = draw_dev(rows.pop("train"), share, spec, task.data_seed, train.path, queries)
     each = ", each class keeping its share" if spec.kind == "classification" else ""
+    each = each if queries is None else ", the rows of a query staying together"
     notes.append(
         f"There is no dev file: {len(dev):,} of the {len(train):,} rows of {plain(Path(train.path).name)} are the dev set "
         f"({100 * share:.3g} %, drawn with data_seed {task.data_seed}{each})."
@@ -99,21 +109,90 @@ def _table(path: Path, columns: Columns, report: Report) -> Table:
     return table
 
 
+def _check_ranking(
+    task: Task,
+    tables: Mapping[str, Table],
+    columns: Columns,
+    labels: Mapping[str, LabelArray | None],
+    order: Sequence[str],
+) -> list[str]:
+    """Sentences about what is ranked. Raises DataError for rows without a query, more than two classes, negative scores."""
+    column = columns.group
+    assert column is not None
+    if task.kind != "regression" and len(order) != 2:
+        sentence = f"columns.group ranks rows by scores or by two classes, and this task has {len(order)} classes"
+        raise DataError(sentence, kind="ranking-of-classes", file=tables["train"].path, key="task.columns.group")
+    notes = []
+    for split, table in tables.items():
+        if missing := table.missing(column):
+            raise table.fault(f"the query in column {shown(column)} is missing", missing, kind="missing-group")
+        found = labels[split]
+        assert found is not None
+        if negative := np.flatnonzero(found < 0).tolist():
+            sentence = f"the score {found[negative[0]]:g} in column {shown(columns.label)} is negative: mrr and ndcg need 0 or more"
+            raise table.fault(sentence, negative, kind="negative-relevance")
+        queries: dict[str, bool] = {}
+        for name, relevant in zip(map(str, table.values[column]), (found > 0).tolist(), strict=True):
+            queries[name] = queries.get(name, False) or relevant
+        without = sum(not relevant for relevant in queries.values())
+        left_out = f"; {without:,} have no relevant row, and don't count in mrr and ndcg" if without else ""
+        notes.append(f"{len(queries):,} queries in {plain(Path(table.path).name)}{left_out}.")
+    return notes
+
+
+def _several_labels(
+    tables: Mapping[str, Table], columns: Columns
+) -> tuple[dict[str, LabelArray | None], tuple[str, ...], str]:
+    """Which labels the rows of each split have, the labels in order, and a sentence about how they were read."""
+    train = tables["train"]
+    if columns.labels is not None:
+        order = tuple(columns.labels)
+        labels: dict[str, LabelArray | None] = {split: switches(table, order) for split, table in tables.items()}
+        form = "each in a column of its own"
+    else:
+        column = columns.label
+        separator = columns.separator or label_separator(train, column)
+        sets = {split: label_sets(table, column, separator) for split, table in tables.items()}
+        order = label_names(train, column, sets["train"])
+        where = Path(train.path).name
+        labels = {split: matrix_of(table, column, sets[split], order, where) for split, table in tables.items()}
+        form = f"joined by {shown(separator)} in column {shown(column)}" if separator else f"lists in {shown(column)}"
+    found = labels["train"]
+    assert found is not None
+    without = int((~found.any(axis=1)).sum())
+    return (
+        labels,
+        order,
+        (
+            f"A text can have several of the {len(order)} labels ({form}), in the order of the model's outputs: {listed(order)}. "
+            f"Of {len(train):,} training rows, {without:,} have none."
+        ),
+    )
+
+
 def _metrics(task: Task, classes: int) -> tuple[str, ...]:
     """The metrics to report; preset checks already ensure that they fit the kind of task."""
-    default = "pearson" if task.kind == "regression" else "accuracy"
-    metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else (default,)
+    ranks = task.columns is not None and task.columns.group is not None
+    default = RANKINGS if ranks else KINDS[task.kind or "classification"].metrics[:1]
+    metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else default
     if "f1" in metrics and classes != 2:
         sentence = f"task.metrics: f1 is defined for two classes, and this task has {classes}; use f1_macro"
         raise DataError(sentence, kind="f1-needs-two-classes", key="task.metrics")
     return metrics
 
 
-def _examples(table: Table, split: str, columns: Columns, labels: LabelArray | None) -> Examples:
+def _examples(
+    table: Table, split: str, columns: Columns, labels: LabelArray | None, numbers: dict[str, int]
+) -> Examples:
+    """The rows of a split; `numbers` are those of the queries that were seen before, and gains new ones."""
     texts = _texts(table, columns.text)
     pairs = _texts(table, columns.pair) if columns.pair else None
     ids = TextColumn.of(_ids(table, columns.id)) if columns.id else NumberedIds(split, range(len(table)))
-    return Examples(ids, texts, pairs, labels)
+    groups = None
+    if columns.group is not None:
+        names = map(str, table.values[columns.group])
+        groups = np.fromiter((numbers.setdefault(name, len(numbers)) for name in names), np.int64, len(table))
+    return Examples(ids, texts, pairs, labels, groups)
 
 
 def _texts(table: Table, column: str) -> TextColumn:

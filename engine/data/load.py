@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from engine.data.stored_rows import stored_task
 from engine.data.subset import few_samples, noisy_labels
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
+from engine.preset.kinds import Kind
 from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
@@ -126,8 +127,15 @@ def _subset(data: TaskData, count: int, seed: int) -> TaskData:
     return replace(data, train=train, notes=(*data.notes, note))
 
 
+_NOISE: Mapping[Kind, str] = {
+    "classification": "another class",
+    "multilabel": "another example's labels",
+    "regression": "another example's score",
+}
+
+
 def _noise(data: TaskData, share: float, seed: int) -> TaskData:
     train, count = noisy_labels(data.train, share, data.spec, seed)
-    source = "another class" if data.spec.kind == "classification" else "another example's score"
+    source = _NOISE[data.spec.kind]
     note = f"Replaced {count:,} of {len(train):,} training labels with {source}, drawn with data_seed {seed}."
     return replace(data, train=train, notes=(*data.notes, note))

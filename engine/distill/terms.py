@@ -25,6 +25,7 @@ from engine.distill.model_shape import ModelShape, heads_of_term
 from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions
 from engine.distill.row_scores import Total, log_rows, near
 from engine.preset import schema
+from engine.preset.kinds import Kind
 
 WidthProjection = Callable[[Tensor], Tensor]
 """Maps the student's width to the teacher's: a learned `nn.Linear` where they differ."""
@@ -47,7 +48,8 @@ class Term:
     random: bool = False
     """`pairs` are all that `layer_maps.draw` may give; each epoch has a map of its own."""
     temperature: float = 1.0
-    regression: bool = False
+    kind: Kind = "classification"
+    """Of the task: what the logits mean."""
     anneal: int | None = None
     """How many factors the teacher's logits are multiplied by over the stage (`annealing.factor`)."""
     padded: bool = False
@@ -88,7 +90,7 @@ class Term:
 
 
 def bind(
-    stage: schema.Stage, teacher: ModelShape, student: ModelShape, *, temperature: float, regression: bool
+    stage: schema.Stage, teacher: ModelShape, student: ModelShape, *, temperature: float, kind: Kind
 ) -> tuple[Term, ...]:
     """The terms of a stage, in the preset's order.
 
@@ -97,7 +99,7 @@ def bind(
         teacher: the teacher's layers, widths and heads.
         student: the student's.
         temperature: the stage's, or else the preset's for all stages.
-        regression: the task's labels are scores.
+        kind: of the task.
 
     Raises:
         PresetError: layers that don't exist, heads that don't divide a width, attention between unequal heads.
@@ -115,7 +117,7 @@ def bind(
             emd=objective.per_layer and layer_map == "emd",
             random=objective.per_layer and layer_map == "random",
             temperature=temperature,
-            regression=regression,
+            kind=kind,
             anneal=options.anneal,
             teacher_windows=teacher.windows if objective.compares_attention else (),
             student_windows=student.windows if objective.compares_attention else (),
@@ -288,7 +290,7 @@ def _compare(
         "keys": near(keys, window),
         "mse": term.mse,
         "temperature": term.temperature,
-        "regression": term.regression,
+        "kind": term.kind,
         "lam": lam,
         "class_weights": weights,
         "anneal": anneal,

@@ -87,7 +87,7 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
         )
         for split, rows in data.measured.items()
     }
-    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
+    sets = Dev(loaded.decides(data.spec), dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
     run_dir, own_data = request.get("run"), data if request.get("own_task") else None
     changed = [] if run_dir is None else _changed_since(Path(run_dir), preset.task, own_data)
@@ -99,7 +99,7 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
     ]
     refuse(findings)
     notes = [*changed, *loaded.notes, *(finding.sentence for finding in findings)]
-    if loaded.multi_label:
+    if loaded.multi_label and data.spec.kind != "multilabel":
         notes.append("the model was trained to answer each class on its own; its strongest class counts as its answer")
     return {
         "model": request["model"],

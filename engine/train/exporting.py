@@ -114,7 +114,7 @@ class _Subject:
             for split, rows in {"train": data.train, **data.dev}.items()
         }  # fmt: skip
         train = tokens.pop("train")
-        dev = Dev(data.spec, tokens, int(loaded.tokenizer.pad_token_id or 0), CPU)
+        dev = Dev(loaded.decides(data.spec), tokens, int(loaded.tokenizer.pad_token_id or 0), CPU)
         return _Subject(name, request["model"], loaded, size or _bytes(loaded), dev, train, report)
 
     @property
@@ -143,7 +143,9 @@ class _Subject:
             with torch.inference_mode():
                 return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().numpy(), None
         logits = self.dev.logits(model, self.dev.primary, report=self.report, name=name)
-        return logits, compute(self.dev.spec, logits, self.dev.labels(self.dev.primary))[self.dev.spec.primary]
+        dev = self.dev
+        figures = compute(dev.spec, logits, dev.labels(dev.primary), dev.groups(dev.primary))
+        return logits, figures[dev.spec.primary]
 
     def row(self) -> dict[str, Any]:
         """The original's row of the table."""

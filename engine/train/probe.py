@@ -104,9 +104,10 @@ class Subject:
 
     def figures(self, logits: Logits, side: str) -> Figures:
         """The task's metrics, and `loss`, of logits on one side."""
-        labels = self.tokens[side].labels
+        tokens = self.tokens[side]
+        labels = tokens.labels
         assert labels is not None, "a task has labels"
-        return {**compute(self.spec, logits, labels), "loss": label_loss(self.spec, logits, labels)}
+        return {**compute(self.spec, logits, labels, tokens.groups), "loss": label_loss(self.spec, logits, labels)}
 
     def measured(self, side: str) -> Figures:
         """Metrics and loss of the student in its current state."""
@@ -267,7 +268,18 @@ def load_subject(
     inputs = {"train": train.content, "dev": dev[data.primary_dev].content}
     if recorded is not None:
         inputs[TEACHER] = recorded.teacher.weights
-    return Subject(student, teacher, data.spec, tokens, device, pad_id, (*sentences, *notes), inputs, changed, report)
+    return Subject(
+        student,
+        teacher,
+        student.decides(data.spec),
+        tokens,
+        device,
+        pad_id,
+        (*sentences, *notes),
+        inputs,
+        changed,
+        report,
+    )
 
 
 def _changes(
@@ -327,7 +339,7 @@ def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:
             teacher,
             subject.tokens[side],
             comparison,
-            regression=subject.spec.kind == "regression",
+            kind=subject.spec.kind,
             batch_size=BATCH,
             device=subject.device,
             pad_id=subject.pad_id,

@@ -34,7 +34,7 @@ def test_the_second_sentence_counts() -> None:
 
 
 def test_a_class_counts_by_its_name() -> None:
-    swapped = [replace(row, label=1 - int(row.label or 0)) for row in ROWS]
+    swapped = [replace(row, label=0 if row.label else 1) for row in ROWS]
     assert rows_hash(swapped, NAMES[::-1]) == rows_hash(ROWS, NAMES)
     assert rows_hash(ROWS, ("Bad", "good")) != rows_hash(ROWS, NAMES)
 

@@ -7,7 +7,7 @@ import pytest
 
 from engine.data.load import inputs_for, load_task, resolve_revision
 from engine.errors import DataError
-from engine.preset.schema import Corpus, Files, OtherTask, Task
+from engine.preset.schema import Columns, Corpus, Files, OtherTask, Task
 
 
 @pytest.fixture
@@ -59,6 +59,18 @@ def test_a_class_with_one_text_keeps_it_when_rows_are_held_out(tmp_path: Path) -
     files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "train.csv"))
     data = load_task(Task(name="custom", files=files, kind="classification", holdout=0.9, measure_holdout=True))
     assert "single" in {example.text for example in data.train}
+
+
+def test_queries_stay_whole_when_rows_are_held_out(tmp_path: Path) -> None:
+    rows = "".join(f"q{row // 4},row {row},{int(row % 4 == 0)}\n" for row in range(80))
+    (tmp_path / "train.csv").write_text("query,text,label\n" + rows)
+    files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "train.csv"))
+    columns = Columns(group="query")
+    task = Task(name="custom", files=files, columns=columns, kind="classification", holdout=0.25, measure_holdout=True)
+    data = load_task(task)
+    aside = Counter(int(row.text.split()[1]) // 4 for row in data.test)
+    assert len(aside) == 5
+    assert set(aside.values()) == {4}
 
 
 def test_noise_changes_training_labels_alone_and_is_said(files: Files) -> None:

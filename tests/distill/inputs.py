@@ -47,7 +47,8 @@ class States(Activations):
 TERMS = (
     Term("labels"),
     Term("logits", temperature=2.0),
-    Term("logits", temperature=2.0, regression=True),
+    Term("logits", temperature=2.0, kind="regression"),
+    Term("logits", temperature=2.0, kind="multilabel"),
     Term("logits", temperature=2.0, mse=True),
     Term("attention", pairs=((2, 1), (4, 2)), heads=HEADS),
     Term("attention", pairs=((4, 2),), heads=HEADS, mse=True),
@@ -65,7 +66,8 @@ LAYER_TERMS = tuple(term for term in TERMS if term.pairs)
 
 def named(term: Term) -> str:
     """A test's name for a term."""
-    return f"{term.name}{'-mse' * term.mse}{'-regression' * term.regression}"
+    kind = "" if term.kind == "classification" else f"-{term.kind}"
+    return f"{term.name}{'-mse' * term.mse}{kind}"
 
 
 def masked(lengths: Sequence[int], length: int | None = None) -> Tensor:

@@ -53,7 +53,7 @@ def losses() -> StepLosses:
     still: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     student, teacher = tiny("bert", layers=2, seed=1, **still), tiny("bert", layers=6, seed=2, **still)
     preset = load_preset(["ild-last-hidden", "rte"], ['stage.ild.layer_map="random"']).preset
-    settings = student_stage(preset, preset.stage[0], regression=False)
+    settings = student_stage(preset, preset.stage[0], kind="classification")
     terms = bound_terms(settings, student, teacher)
     return StepLosses(settings, Models(student, teacher), terms, autocast=nullcontext)
 
