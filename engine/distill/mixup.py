@@ -33,3 +33,21 @@ def mix(
         share = torch.where(mask & ~other, 1.0, torch.where(other & ~mask, 0.0, lam)).unsqueeze(-1)
         share = share.to(embedding.dtype)
     return share * embedding + (1 - share) * embedding.flip(0), mask | other
+
+
+def mix_answers(logits: Tensor, lam: float | Tensor, temperature: float = 1.0, *, regression: bool = False) -> Tensor:
+    """Logits whose softmax(logits/temperature) is λ·p + (1 - λ)·p′, p the softened answers, p′ the batch reversed.
+
+    What mixup does with labels (Zhang et al. 2018), for answers that no model can give to the mixed input. Scores of a
+    regression are mixed themselves.
+
+    Args:
+        logits: (batch, classes), or (batch, 1) scores.
+        lam: λ.
+        temperature: of the stage.
+        regression: the logits are scores.
+    """
+    if regression:
+        return lam * logits + (1 - lam) * logits.flip(0)
+    shares = (logits / temperature).softmax(-1)
+    return temperature * (lam * shares + (1 - lam) * shares.flip(0)).log()

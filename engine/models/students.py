@@ -68,6 +68,30 @@ def make_student(
     return keep_layers(source.model, selected)
 
 
+def reader_of(preset: schema.Preset) -> schema.Teacher:
+    """The model whose tokenizer reads a run's texts, as `load_teacher` takes it: the teacher, or, where that is a file of
+    answers, the model that the student starts from, with a fresh output layer where its own doesn't fit the task."""
+    teacher, student = preset.teacher, preset.student
+    if teacher.model is not None:
+        return teacher
+    fresh = schema.Finetune(seed=preset.seed)
+    if student.init != "scratch":
+        model = str(student_of_run(Path(student.init)) or student.init)
+        return schema.Teacher(model=model, revision=student.revision, finetune=fresh)
+    own = {key: getattr(student, key) for key in ("layers", "hidden_size", "heads", "intermediate_size")}
+    shape = schema.Architecture.model_validate({key: value for key, value in own.items() if value is not None})
+    return schema.Teacher(model="scratch", architecture=shape, finetune=fresh)
+
+
+def student_of_answers(student: schema.Student, model: PreTrainedModel) -> PreTrainedModel:
+    """The student of a teacher that is a file of answers: the layers of `model` (that of `reader_of`) that `student` keeps.
+
+    As `make_student`, on the CPU, and a model of its own. Raises ModelError for layers that don't exist.
+    """
+    every = tuple(range(len(layers_of(model))))
+    return keep_layers(model, every if student.init == "scratch" else _selected(student, model))
+
+
 def _selected(student: schema.Student, model: PreTrainedModel) -> tuple[int, ...]:
     available = len(layers_of(model))
     return selected_layers(available, student.keep, layer_count(student, available))

@@ -45,16 +45,22 @@ def model_problems(loaded: Loaded) -> Iterator[CrildError]:
     """Everything that is wrong with the models of a preset: first the models themselves, then what the student takes
     from them, then the stages."""
     preset, student = loaded.preset, loaded.preset.student
-    teacher_facts, faults = _facts(loaded, "teacher.model", preset.teacher.model, preset.teacher.revision)
-    yield from faults
+    teacher_facts = None
+    if preset.teacher.model is not None:
+        teacher_facts, faults = _facts(loaded, "teacher.model", preset.teacher.model, preset.teacher.revision)
+        yield from faults
     named = student.init not in INIT_WORDS
     source_facts = teacher_facts
     if named:
         source_facts, faults = _facts(loaded, "student.init", student.init, student.revision)
         yield from faults
-        yield from _vocabulary_problems(loaded, teacher_facts, source_facts)
-    yield from _tokenizer_problems(loaded, teacher_facts)
-    yield from _output_problems(loaded, teacher_facts)
+        if preset.teacher.model is not None:
+            yield from _vocabulary_problems(loaded, teacher_facts, source_facts)
+    if preset.teacher.model is None:
+        yield from _tokenizer_problems(loaded, "student.init", source_facts)
+    else:
+        yield from _tokenizer_problems(loaded, "teacher.model", teacher_facts)
+        yield from _output_problems(loaded, teacher_facts)
     for key, facts in {"teacher.model": teacher_facts, "student.init": source_facts if named else None}.items():
         if facts is not None and preset.task.max_length > facts.max_positions:
             sentence = (
@@ -122,13 +128,13 @@ def _vocabulary_problems(
         yield ModelError(sentence, kind="other-vocabulary", file=file, key=key)
 
 
-def _tokenizer_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[CrildError]:
-    """A local folder that should have the tokenizer, and has none."""
+def _tokenizer_problems(loaded: Loaded, model: str, facts: ModelFacts | None) -> Iterator[CrildError]:
+    """A local folder that should have the tokenizer, and has none; `model` is the key of the model that reads the texts."""
     key, name = "teacher.tokenizer", loaded.preset.teacher.tokenizer
     if name is None:
-        if teacher is None or _is_in_hub_cache(teacher.folder):
+        if facts is None or _is_in_hub_cache(facts.folder):
             return
-        key, name = "teacher.model", str(teacher.folder)
+        key, name = model, str(facts.folder)
     folder = Path(name)
     if not is_path(name):
         return
@@ -143,7 +149,8 @@ def _tokenizer_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[
         sentence = f"there is no such folder with a tokenizer{loaded.set_in(key)}"
         yield ModelError(sentence, kind="no-such-folder", file=plain(name), key=key)
     elif not has_tokenizer(folder):
-        sentence = "this folder has no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer"
+        advice = "; name another with teacher.tokenizer" if model == "teacher.model" else ""
+        sentence = f"this folder has no tokenizer (tokenizer.json or vocab.txt){advice}"
         yield ModelError(sentence + loaded.set_in(key), kind="no-tokenizer", file=plain(name), key=key)
 
 
@@ -152,7 +159,7 @@ def _output_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[Cri
     preset = loaded.preset
     finetuned, objectives = preset.teacher.finetune is not None, {name for s in preset.stage for name in s.terms()}
     problem_type = None if teacher is None else teacher.problem_type
-    reason = multi_label_teacher(preset.teacher.model, problem_type, finetuned=finetuned, objectives=objectives)
+    reason = multi_label_teacher(preset.teacher.model or "", problem_type, finetuned=finetuned, objectives=objectives)
     if teacher is not None and reason is not None:
         file = plain(str(teacher.folder / "config.json"))
         yield ModelError(reason, kind="multi-label-teacher", file=file, key="problem_type")

@@ -63,7 +63,7 @@ def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
     match path:
         case ("task", "source"):
             return value != "hub"
-        case ("task", "files", _):
+        case ("task", "files", _) | ("teacher", "answers"):
             return True
         case ("teacher", "model"):
             return value != "scratch" and is_path(value, folder)

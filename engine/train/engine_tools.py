@@ -142,13 +142,14 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
         return _plan_with_own_code(error, consent)
     except CrildError as error:
         return _incomplete(missing_sources(preset, report=report) or [str(error)])
-    notes = [*materials.data.notes, *materials.loaded.notes]
+    answers = () if materials.answers is None else materials.answers.notes
+    notes = [*materials.data.notes, *answers, *materials.loaded.notes]
     findings = (*materials.findings, *stage_findings(preset, materials.loaded, own, inputs))
     others = [finding.to_dict() for finding in findings if finding.severity != "refusal"]
     if refusals := [finding.sentence for finding in findings if finding.severity == "refusal"]:
         return {"stages": [], "teacher": None, "missing": refusals, "notes": notes, "findings": others}
     stages = plan_stages(preset, materials.data, inputs)
-    teacher = materials.loaded.model.to(materials.device)
+    teacher = None if materials.teacher is None else materials.teacher.to(materials.device)
     try:
         student = new_student(materials, teacher)
     except OwnCodeError as error:  # of student.init
@@ -159,7 +160,7 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
     rows = []
     for settings in stages:
         tokens = inputs.get(settings.name, materials.train)
-        models = Models(teacher) if settings.role == "teacher" else models_of(
+        models = Models(materials.loaded.model) if settings.role == "teacher" else models_of(
             settings, student, teacher if settings.role == "student" else None, materials.device
         )  # fmt: skip
         stored = settings.role == "teacher" and facts["cached"]
@@ -176,7 +177,11 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
             }
         )
     need = disk_need(
-        preset.train, stages, teacher=facts["parameters"], student=parameters(student), teacher_stored=facts["cached"]
+        preset.train,
+        stages,
+        teacher=facts["parameters"] or 0,
+        student=parameters(student),
+        teacher_stored=facts["cached"],
     )
     return {
         "stages": rows,
@@ -216,7 +221,8 @@ def _plan_with_own_code(error: OwnCodeError, consent: Consent) -> dict[str, Any]
 def _teacher_facts(materials: Materials, tune: Finetune | None, class_weights: Sequence[float]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": materials.preset.teacher.model,
-        "parameters": parameters(materials.loaded.model),
+        "answers": None if materials.answers is None else materials.answers.source,
+        "parameters": None if materials.teacher is None else parameters(materials.teacher),
         "finetune": tune is not None,
         "cached": False,
     }
@@ -238,7 +244,7 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
     settings = replace(settings, learning_rate=0.0)
     models.student.requires_grad_(True).train()
     cached = None
-    if models.teacher is not None and can_cache(settings):
+    if "logits" in settings.stage.terms() if models.teacher is None else can_cache(settings):
         cached = torch.zeros(len(tokens), materials.data.spec.outputs, device=materials.device)
     losses = StepLosses(
         settings,

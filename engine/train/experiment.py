@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
@@ -199,7 +201,8 @@ class Experiment:
             say(self.session, warning, level="warning")
         if self.resumption.extended:
             say(self.session, "the baseline starts again, because the student is trained for longer")
-        for note in (*data.notes, *loaded.notes):
+        answers = self.materials.answers
+        for note in (*data.notes, *(() if answers is None else answers.notes), *loaded.notes):
             say(self.session, note)
         for finding in self.findings:
             if finding.severity != "refusal":
@@ -207,7 +210,7 @@ class Experiment:
 
     def _results(
         self,
-        teacher: PreTrainedModel,
+        teacher: PreTrainedModel | None,
         answers: LogitsBySplit,
         student: PreTrainedModel,
         baseline: PreTrainedModel | None,
@@ -220,24 +223,25 @@ class Experiment:
             last = materials.preset.stage[-1].name
             logits = {
                 "student": dev.all_logits(student, known=self.logits.get(last), report=report, name="student"),
-                "teacher": self._teacher_answers(teacher, dev, answers, report=report),
+                "teacher": answers if teacher is None else self._teacher_answers(teacher, dev, answers, report=report),
             }
             if baseline is not None:
                 known = self.logits.get(self.stages[-1].name)
                 logits["baseline"] = dev.all_logits(baseline, known=known, report=report, name="baseline")
-            measured = {
-                "teacher": results.measure_model(teacher, dev, logits["teacher"]),
-                "student": results.measure_model(student, dev, logits["student"], folder),
-            }
+            measured = {"student": results.measure_model(student, dev, logits["student"], folder)}
+            if answers:
+                measured["teacher"] = results.measure_model(teacher, dev, logits["teacher"])
             fresh = materials.preset.student.init == "scratch" or (
                 materials.preset.student.init == "pretrained" and materials.loaded.fresh_head
             )
             measured["student"]["head_trained"] = results.head_trained(self.finished, fresh=fresh)
             if baseline is not None:
                 measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"])
-            latency = results.measure_latency({"teacher": teacher, "student": student}, dev, report=report)
+            timed = {"student": student} if teacher is None else {"teacher": teacher, "student": student}
+            latency = results.measure_latency(timed, dev, report=report)
             report("hashing the models")
-            measured["teacher"]["content"] = self.teacher_content
+            if answers:
+                measured["teacher"]["content"] = self.teacher_content
             measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
             results.save_texts(self.run_dir, dev, materials.data)
@@ -266,8 +270,11 @@ class Experiment:
 
     # -- the teacher
 
-    def _teacher(self) -> PreTrainedModel:
+    def _teacher(self) -> PreTrainedModel | None:
+        """The fine-tuned teacher; None where it is a file of answers."""
         materials = self.materials
+        if materials.answers is not None:
+            return None
         loaded, spec = materials.loaded, materials.data.spec
         model = loaded.model.to(materials.device)
         settings = self.stages[0] if self.stages[0].role == "teacher" else None
@@ -331,15 +338,26 @@ class Experiment:
             say(self.session, "another run is training the same teacher; waiting for it")
         self.session.phases("waiting for the teacher of another run")
 
-    def _measure_teacher(self, teacher: PreTrainedModel) -> LogitsBySplit:
-        """Record the teacher's metrics; returns its logits on dev, which no longer change."""
-        dev, spec = self.materials.dev, self.materials.data.spec
-        teacher.requires_grad_(False)
+    def _measure_teacher(self, teacher: PreTrainedModel | None) -> LogitsBySplit:
+        """Record the teacher's metrics; returns its logits on dev, which no longer change, and on test where they come from
+        a file. Nothing where a file doesn't answer every row of the primary dev set: then the teacher has no figures."""
+        dev, spec, given = self.materials.dev, self.materials.data.spec, self.materials.answers
         floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary))[spec.primary]
-        with self.session.phases.open("evaluating the teacher") as report:
-            self.teacher_content = content_hash(teacher)
-            answers = self._teacher_answers(teacher, dev, self.logits.get("teacher"), report=report)
-        metrics = {split: compute(spec, logits, dev.labels(split)) for split, logits in answers.items()}
+        if teacher is None:
+            assert given is not None, "without a teacher there are answers"
+            self.teacher_content = given.content()
+            answers = given.measured if dev.primary in given.logits else {}
+        else:
+            teacher.requires_grad_(False)
+            with self.session.phases.open("evaluating the teacher") as report:
+                self.teacher_content = content_hash(teacher)
+                answers = self._teacher_answers(teacher, dev, self.logits.get("teacher"), report=report)
+        if not answers:
+            self.session.update(majority=floor, metric_name=spec.primary)
+            return answers
+        metrics = {
+            split: compute(spec, logits, dev.labels(split)) for split, logits in answers.items() if split in dev.tokens
+        }
         for split, values in metrics.items():
             self.session.events.write(
                 "evaluation", stage=None, step=0, model="teacher", split=split, primary=split == dev.primary,
@@ -349,7 +367,9 @@ class Experiment:
         self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
         if score <= floor:
             advice = (
-                "its tokenizer doesn't know many of the words (see above)"
+                "check that its answers belong to these rows"
+                if teacher is None
+                else "its tokenizer doesn't know many of the words (see above)"
                 if has(self.findings, "unknown-tokens")
                 else "check that its label names match the task's, or fine-tune it (add [teacher.finetune])"
                 if self.stages[0].role != "teacher"
@@ -372,7 +392,7 @@ class Experiment:
     # -- the student
 
     def _train_student(
-        self, index: int, settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel
+        self, index: int, settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel | None
     ) -> None:
         later = [stage.name for stage in self.stages[index + 1 :] if stage.role == "student"]
         if any(name in self.saved for name in later):
@@ -401,7 +421,7 @@ class Experiment:
                 level="warning",
             )
 
-    def _baseline(self, teacher: PreTrainedModel) -> PreTrainedModel | None:
+    def _baseline(self, teacher: PreTrainedModel | None) -> PreTrainedModel | None:
         settings = self.stages[-1]
         if settings.role != "baseline":
             return None
@@ -417,17 +437,7 @@ class Experiment:
         materials = self.materials
         models.student.requires_grad_(True)
         with self.session.reading("preparing the stage") as report:
-            cached_logits = teacher_logits(
-                settings,
-                models.teacher,
-                tokens,
-                autocast=materials.accelerator.autocast,
-                precision=materials.precision,
-                device=materials.device,
-                pad_id=materials.pad_id,
-                report=report,
-                warn=partial(say, self.session, level="warning"),
-            )
+            cached_logits = self._logits_of_teacher(settings, models.teacher, tokens, report)
         models.student.train()
         job = StageJob(settings, models, tokens, cached_logits, materials.pad_id, replace(materials.dev))
         self.ranks.send(job)
@@ -475,6 +485,27 @@ class Experiment:
             "best_weights": progress.best_weights,
             "self_teacher": progress.self_teacher,
         }
+
+    def _logits_of_teacher(
+        self, settings: StageSettings, teacher: PreTrainedModel | None, tokens: TokenSet, report: Report
+    ) -> Tensor | None:
+        """The teacher's logits by row of the stage's inputs, where they don't change; None where it computes them in each
+        step, or the stage reads none."""
+        materials = self.materials
+        if materials.answers is not None:
+            reads = "logits" in settings.stage.terms()
+            return torch.from_numpy(materials.answers.train).to(materials.device) if reads else None
+        return teacher_logits(
+            settings,
+            teacher,
+            tokens,
+            autocast=materials.accelerator.autocast,
+            precision=materials.precision,
+            device=materials.device,
+            pad_id=materials.pad_id,
+            report=report,
+            warn=partial(say, self.session, level="warning"),
+        )
 
     # -- resuming
 

@@ -44,7 +44,14 @@ def inputs_of(materials: Materials, stage_rows: Mapping[str, Sequence[Example]])
     """
     preset, data, loaded = materials.preset, materials.data, materials.loaded
     sources = {stage.name: _source_of_stage(stage.data) for stage in preset.stage if stage.data != "task"}
-    teacher = preset.teacher
+    teacher, init, answers = preset.teacher, _at(preset.student.init, preset.student.revision), materials.answers
+    train, dev = task_data(preset.task, data)
+    stages = {name: InputRows(sources[name], len(rows), rows_hash(rows)) for name, rows in stage_rows.items()}
+    if answers is not None:
+        given = InputRows(answers.source, answers.rows, answers.content())
+        own = None if init == "scratch" else _model(loaded, init, materials.teacher_hash)
+        return RunInputs(train, dev, None, own, stages, given)
+    assert teacher.model is not None, "a teacher without answers is a model"
     student = named_init(
         preset.student,
         loaded.tokenizer,
@@ -54,15 +61,12 @@ def inputs_of(materials: Materials, stage_rows: Mapping[str, Sequence[Example]])
         trust=teacher.trust_remote_code,
         consent=materials.consent,
     )
-    train, dev = task_data(preset.task, data)
     return RunInputs(
         train,
         dev,
         _model(loaded, _at(teacher.model, teacher.revision), materials.teacher_hash),
-        None
-        if student is None
-        else _model(student, _at(preset.student.init, preset.student.revision), content_hash(student.model)),
-        {name: InputRows(sources[name], len(rows), rows_hash(rows)) for name, rows in stage_rows.items()},
+        None if student is None else _model(student, init, content_hash(student.model)),
+        stages,
     )
 
 

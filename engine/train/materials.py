@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
+from engine.data.answers import Answers, load_answers
 from engine.data.class_weights import class_weights
 from engine.data.examples import Examples
 from engine.data.findings import Finding
@@ -22,7 +23,7 @@ from engine.data.types import TEST, Example, TaskData
 from engine.models.attention import choose_attention
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
-from engine.models.students import make_student
+from engine.models.students import make_student, reader_of, student_of_answers
 from engine.preset.schema import Preset, Stage
 from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
@@ -42,6 +43,7 @@ class Materials:
     preset: Preset
     data: TaskData
     loaded: LoadedModel
+    """The teacher; where that is a file of answers, the model that the student starts from."""
     train: TokenSet
     dev: Dev
     accelerator: Accelerator
@@ -54,6 +56,14 @@ class Materials:
     """Sentences about what could not be stored for later runs."""
     test: TokenSet | None = None
     """The test set. Only `measured` has it, for the measurement after training: `dev` decides everything before."""
+
+    answers: Answers | None = None
+    """Those of a teacher that is a file: then there is no teacher to run."""
+
+    @property
+    def teacher(self) -> PreTrainedModel | None:
+        """The teacher, if it is a model."""
+        return self.loaded.model if self.answers is None else None
 
     @property
     def measured(self) -> Dev:
@@ -90,11 +100,14 @@ def load_materials(
     Raises DataError and ModelError for what cannot be loaded; refusals among the findings are left to the caller.
     """
     data = load_task(preset.task, report=report)
+    answers = None
+    if preset.teacher.answers is not None:
+        answers = load_answers(preset.teacher, preset.task, data, report=report)
     warnings: list[str] = []
     texts = (text for row in Examples.of(data.train).inputs() for text in row if text)
     length = preset.task.max_length
     loaded = load_teacher(
-        preset.teacher, data.spec, train_texts=texts, max_length=length, consent=consent, report=report
+        reader_of(preset), data.spec, train_texts=texts, max_length=length, consent=consent, report=report
     )
 
     def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
@@ -115,8 +128,9 @@ def load_materials(
     report("checking data, tokens and labels")
     findings = task_findings(preset, data, loaded, train, dev if test is None else {**dev, TEST: test})
     materials = Materials(
-        preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent, tuple(warnings), test
-    )
+        preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent, tuple(warnings), test,
+        answers,
+    )  # fmt: skip
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
@@ -185,20 +199,24 @@ def models_of(
 
 
 def new_student(
-    materials: Materials, teacher: PreTrainedModel, note: Callable[[str], None] | None = None
+    materials: Materials, teacher: PreTrainedModel | None, note: Callable[[str], None] | None = None
 ) -> PreTrainedModel:
-    """The preset's student on the run's device, before any training; `note` as in `make_student`."""
+    """The preset's student on the run's device, before any training; `note` as in `make_student`. `teacher` is None where
+    that is a file of answers."""
     preset = materials.preset
-    student = make_student(
-        preset.student,
-        preset.teacher,
-        teacher,
-        materials.loaded.tokenizer,
-        materials.data.spec,
-        seed=preset.seed,
-        max_length=preset.task.max_length,
-        note=note,
-        consent=materials.consent,
-    )
+    if teacher is None:
+        student = student_of_answers(preset.student, materials.loaded.model)
+    else:
+        student = make_student(
+            preset.student,
+            preset.teacher,
+            teacher,
+            materials.loaded.tokenizer,
+            materials.data.spec,
+            seed=preset.seed,
+            max_length=preset.task.max_length,
+            note=note,
+            consent=materials.consent,
+        )
     choose_attention(student, materials.device, materials.precision)
     return student.requires_grad_(True).to(materials.device)

@@ -16,6 +16,7 @@ from engine.evaluate.predict import takes_types
 from engine.models.families import family_of
 from engine.models.load import LoadedModel
 from engine.models.problem_types import MULTI_LABEL, multi_label_teacher
+from engine.models.students import reader_of
 from engine.preset.schema import Preset
 from engine.preset.text import plain
 
@@ -50,7 +51,7 @@ def task_findings(
 
     Dev tokens are only mentioned where they are worse than training tokens.
     """
-    reader = Reader.of(preset.teacher.model, loaded, preset.task.max_length)
+    reader = Reader.of(_name(preset), loaded, preset.task.max_length)
     found = [*_model_findings(preset, loaded), *data_findings(data)]
     found += reader.findings("training inputs", data.train, train)
     known = {(finding.kind, finding.severity) for finding in found}
@@ -67,7 +68,7 @@ def stage_findings(
     """The findings about the stages with data of their own: their examples and tokens by stage name."""
     if not own:
         return ()
-    reader = Reader.of(preset.teacher.model, loaded, preset.task.max_length)
+    reader = Reader.of(_name(preset), loaded, preset.task.max_length)
     found = (reader.findings(f"inputs of {name}", examples, tokens[name]) for name, examples in own.items())
     return tuple(chain.from_iterable(found))
 
@@ -90,24 +91,29 @@ def has(findings: Iterable[Finding], kind: str) -> bool:
     return any(finding.kind == kind and finding.severity == "warning" for finding in findings)
 
 
+def _name(preset: Preset) -> str:
+    """What sentences call the model that reads the texts: see `reader_of`."""
+    return preset.teacher.model or preset.student.init
+
+
 def _model_findings(preset: Preset, loaded: LoadedModel) -> Iterator[Finding]:
     problem_type = MULTI_LABEL if loaded.multi_label else None
     objectives = {name for stage in preset.stage for name in stage.terms()}
-    finetuned = preset.teacher.finetune is not None
-    reason = multi_label_teacher(preset.teacher.model, problem_type, finetuned=finetuned, objectives=objectives)
+    finetuned = reader_of(preset).finetune is not None
+    reason = multi_label_teacher(_name(preset), problem_type, finetuned=finetuned, objectives=objectives)
     if reason is not None:
         yield Finding(reason, kind="multi-label-teacher", severity="refusal", subject="model")
     if loaded.foreign_tokenizer:
         sentence = (
             f"teacher.tokenizer names {plain(preset.teacher.tokenizer or '')}, whose vocabulary is not that of the tokenizer of "
-            f"{plain(preset.teacher.model)}: unless the model was trained with it, the model reads other words than the "
+            f"{plain(_name(preset))}: unless the model was trained with it, the model reads other words than the "
             "texts have"
         )
         yield Finding(sentence, kind="foreign-tokenizer", severity="warning", subject="model")
     config, pad = loaded.model.config, loaded.tokenizer.pad_token_id
     if family_of(config).positions_offset and pad != config.pad_token_id:
         sentence = (
-            f"the padding token of the tokenizer has the id {pad}, but that of the model {plain(preset.teacher.model)} is "
+            f"the padding token of the tokenizer has the id {pad}, but that of the model {plain(_name(preset))} is "
             f"{config.pad_token_id}, from which it counts positions: use a tokenizer that belongs to the model"
         )
         facts = {"tokenizer": pad, "model": config.pad_token_id}
