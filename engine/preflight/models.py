@@ -17,6 +17,7 @@ from engine.models.family_rules import FAMILIES, FIRST_LAYER_STAYS, not_offered,
 from engine.models.layer_selection import layer_count, selected_layers
 from engine.models.model_files import PICKLED, SAFETENSORS, check_files, has_tokenizer, is_folder, missing_weights
 from engine.models.problem_types import multi_label_teacher
+from engine.models.vocabularies import needs_same_words
 from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.field_types import LayerMap
 from engine.preset.load import Loaded
@@ -110,10 +111,12 @@ def _facts(loaded: Loaded, key: str, model: str, revision: str | None) -> tuple[
 def _vocabulary_problems(
     loaded: Loaded, teacher: ModelFacts | None, student: ModelFacts | None
 ) -> Iterator[CrildError]:
-    """A student whose initial model reads other tokens than the teacher."""
-    key, named = "student.init", loaded.preset.teacher
+    """A student whose initial model reads other tokens than the teacher, where a stage needs the same."""
+    key, named, reason = "student.init", loaded.preset.teacher, needs_same_words(loaded.preset.stage)
+    if reason is None:
+        return
     if named.model == "scratch" and named.tokenizer is None:
-        sentence = 'a teacher from "scratch" learns its own vocabulary, which no other model has: use init = "teacher"'
+        sentence = f'a teacher from "scratch" learns its own vocabulary, which no other model has: {reason}'
         yield loaded.problem(UsageError, key, sentence, kind="vocabulary-from-scratch")
     elif teacher is not None and student is not None:
         ours, theirs = _vocabulary(Path(named.tokenizer or teacher.folder)), _vocabulary(student.folder)
@@ -123,9 +126,8 @@ def _vocabulary_problems(
             what = "has a vocabulary of other words than the teacher"
         else:
             return
-        sentence = f"the student's initial model {what}; both must read the same tokens: use another {key}"
         file = plain(str(student.folder / "config.json"))
-        yield ModelError(sentence, kind="other-vocabulary", file=file, key=key)
+        yield ModelError(f"the student's initial model {what}: {reason}", kind="other-vocabulary", file=file, key=key)
 
 
 def _tokenizer_problems(loaded: Loaded, model: str, facts: ModelFacts | None) -> Iterator[CrildError]:

@@ -144,7 +144,7 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
         return _incomplete(missing_sources(preset, report=report) or [str(error)])
     answers = () if materials.answers is None else materials.answers.notes
     notes = [*materials.data.notes, *answers, *materials.loaded.notes]
-    findings = (*materials.findings, *stage_findings(preset, materials.loaded, own, inputs))
+    findings = (*materials.findings, *stage_findings(materials.reader, own, inputs))
     others = [finding.to_dict() for finding in findings if finding.severity != "refusal"]
     if refusals := [finding.sentence for finding in findings if finding.severity == "refusal"]:
         return {"stages": [], "teacher": None, "missing": refusals, "notes": notes, "findings": others}
@@ -159,11 +159,12 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
     facts = _teacher_facts(materials, preset.teacher.finetune, stages[0].class_weights)
     rows = []
     for settings in stages:
-        tokens = inputs.get(settings.name, materials.train)
-        models = Models(materials.loaded.model) if settings.role == "teacher" else models_of(
+        of_teacher = settings.role == "teacher"
+        tokens = materials.teacher_texts.train if of_teacher else inputs.get(settings.name, materials.train)
+        models = Models(materials.loaded.model) if of_teacher else models_of(
             settings, student, teacher if settings.role == "student" else None, materials.device
         )  # fmt: skip
-        stored = settings.role == "teacher" and facts["cached"]
+        stored = of_teacher and facts["cached"]
         steps = 0 if stored else settings.total_steps(len(tokens))
         report(f"timing steps of stage {settings.name}")
         rows.append(
@@ -227,9 +228,9 @@ def _teacher_facts(materials: Materials, tune: Finetune | None, class_weights: S
         "cached": False,
     }
     if tune is not None:
-        dev = materials.dev.tokens[materials.dev.primary]
+        texts = materials.teacher_texts
         key = cache_key(
-            materials.teacher_hash, tune, materials.train, dev, materials.data.spec, materials.precision, class_weights,
+            materials.teacher_hash, tune, texts.train, texts.dev.tokens[texts.dev.primary], materials.data.spec, materials.precision, class_weights,
             materials.preset.train.evaluate_precision,
         )  # fmt: skip
         facts["cached"] = StoredTeacher.cached(key).exists()
@@ -262,7 +263,8 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
         lam = 0.7 if settings.mixup else None
         pad_to = settings.pad_to
         counts = Counts.of(tokens.lengths[rows], mixed=lam is not None, pad_to=pad_to)
-        batch = collate(tokens, rows, pad_id=materials.pad_id, pad_to=pad_to)
+        pad_id = materials.teacher_texts.dev.pad_id if settings.role == "teacher" else materials.pad_id
+        batch = collate(tokens, rows, pad_id=pad_id, pad_to=pad_to)
         for part in batch.mirrored_parts(settings.accumulate, trim=pad_to is None):
             torch.autograd.backward(losses(part.to(materials.device), counts, lam, 0.1).total)
         optimiser.step(0.0)

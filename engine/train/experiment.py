@@ -34,7 +34,7 @@ from engine.record.teacher_folder import link_teacher
 from engine.report import units
 from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
-from engine.train.dev_evaluation import Dev, LogitsBySplit
+from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.inputs import check_inputs, inputs_changed, inputs_of
 from engine.train.loop import RunContext, StagePosition, StageRun
@@ -144,9 +144,15 @@ class Experiment:
         own = rows_of_stages(materials, report=session.phases)
         self._warnings = list(materials.warnings)
         self.inputs = inputs_of_stages(materials, own, report=session.phases, warn=self._warnings.append)
+        self.teacher_inputs = self.inputs
+        """The same inputs as the teacher reads them."""
+        if materials.own_texts is not None:
+            self.teacher_inputs = inputs_of_stages(
+                materials, own, materials.own_texts, report=session.phases, warn=self._warnings.append
+            )
         self.findings = (
             *materials.findings,
-            *stage_findings(materials.preset, materials.loaded, own, self.inputs),
+            *stage_findings(materials.reader, own, self.inputs),
         )
         session.phases("hashing data and models")
         self.content = inputs_of(materials, own)
@@ -218,12 +224,14 @@ class Experiment:
         materials, dev = self.materials, self.materials.measured
         folder = self.run_dir / "student"
         with self.session.phases.writing("saving the student"):
-            save_model(student, materials.loaded.tokenizer, materials.data.spec, folder)
+            save_model(student, materials.tokenizer, materials.data.spec, folder)
         with self.session.phases.open("measuring the models") as report:
             last = materials.preset.stage[-1].name
             logits = {
                 "student": dev.all_logits(student, known=self.logits.get(last), report=report, name="student"),
-                "teacher": answers if teacher is None else self._teacher_answers(teacher, dev, answers, report=report),
+                "teacher": answers
+                if teacher is None
+                else self._teacher_answers(teacher, answers, test=True, report=report),
             }
             if baseline is not None:
                 known = self.logits.get(self.stages[-1].name)
@@ -266,6 +274,8 @@ class Experiment:
     # -- data
 
     def _tokens_of(self, settings: StageSettings) -> TokenSet:
+        if settings.role == "teacher":
+            return self.materials.teacher_texts.train
         return self.inputs.get(settings.name, self.materials.train)
 
     # -- the teacher
@@ -279,17 +289,18 @@ class Experiment:
         model = loaded.model.to(materials.device)
         settings = self.stages[0] if self.stages[0].role == "teacher" else None
         tune = materials.preset.teacher.finetune
-        dev = materials.dev.tokens[materials.dev.primary]
+        sets = materials.teacher_texts.dev
+        dev = sets.tokens[sets.primary]
         if settings is None or tune is None:
             with self.session.phases.open("finding the order of the teacher's classes") as report:
-                note = settle_order(loaded, spec, dev, device=materials.device, pad_id=materials.pad_id, report=report)
+                note = settle_order(loaded, spec, dev, device=materials.device, pad_id=sets.pad_id, report=report)
             if note:
                 guessed = guessed_order(note)
                 self.findings = (*self.findings, guessed)
                 say_finding(self.session, guessed)
             return model.eval()
         key = cache_key(
-            materials.teacher_hash, tune, materials.train, dev, spec, materials.precision, settings.class_weights,
+            materials.teacher_hash, tune, materials.teacher_texts.train, dev, spec, materials.precision, settings.class_weights,
             materials.preset.train.evaluate_precision,
         )  # fmt: skip
         warn = partial(say, self.session, level="warning")
@@ -305,7 +316,7 @@ class Experiment:
             folder = entry.folder
             if stored is None:
                 self._check_objectives(model)
-                self._run(0, settings, Models(student=model), materials.train)
+                self._run(0, settings, Models(student=model), materials.teacher_texts.train)
                 trained = self.finished["teacher"]
                 with self.session.phases.writing("saving the teacher"):
                     folder = store_teacher(entry, self.run_dir, loaded, spec, trained, warn).folder
@@ -351,7 +362,7 @@ class Experiment:
             teacher.requires_grad_(False)
             with self.session.phases.open("evaluating the teacher") as report:
                 self.teacher_content = content_hash(teacher)
-                answers = self._teacher_answers(teacher, dev, self.logits.get("teacher"), report=report)
+                answers = self._teacher_answers(teacher, self.logits.get("teacher"), report=report)
         if not answers:
             self.session.update(majority=floor, metric_name=spec.primary)
             return answers
@@ -384,8 +395,11 @@ class Experiment:
         return answers
 
     def _teacher_answers(
-        self, teacher: PreTrainedModel, dev: Dev, known: LogitsBySplit | None, *, report: Report
+        self, teacher: PreTrainedModel, known: LogitsBySplit | None, *, test: bool = False, report: Report
     ) -> LogitsBySplit:
+        """The teacher's logits on the dev sets, and on `test` if asked."""
+        texts = self.materials.teacher_texts
+        dev = texts.measured if test else texts.dev
         warn = partial(say, self.session, level="warning")
         return teacher_answers(teacher, self.teacher_content, dev, warn=warn, known=known, report=report)
 
@@ -436,17 +450,18 @@ class Experiment:
         """Train the student of `models` in one stage, load the weights that the stage passes on, and record its results."""
         materials = self.materials
         models.student.requires_grad_(True)
+        sets = materials.teacher_texts.dev if settings.role == "teacher" else materials.dev
         with self.session.reading("preparing the stage") as report:
             cached_logits = self._logits_of_teacher(settings, models.teacher, tokens, report)
         models.student.train()
-        job = StageJob(settings, models, tokens, cached_logits, materials.pad_id, replace(materials.dev))
+        job = StageJob(settings, models, tokens, cached_logits, sets.pad_id, replace(sets))
         self.ranks.send(job)
         losses = job.losses(materials.accelerator, self.ranks)
         context = RunContext(
             session=self.session,
             accelerator=materials.accelerator,
             train=materials.preset.train,
-            pad_id=materials.pad_id,
+            pad_id=sets.pad_id,
             finished=self.finished,
             document=materials.preset.document(),
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
@@ -457,7 +472,7 @@ class Experiment:
         try:
             with own_stream(materials.device):
                 position = StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals))
-                dev = materials.dev.shared(self.ranks, materials.device) if self.ranks.several else materials.dev
+                dev = sets.shared(self.ranks, materials.device) if self.ranks.several else sets
                 evaluate = partial(dev.evaluate, role=settings.role)
                 stage = StageRun(context, settings, position, models, tokens, losses, evaluate)
                 saved = self.saved.get(settings.name)
@@ -495,14 +510,16 @@ class Experiment:
         if materials.answers is not None:
             reads = "logits" in settings.stage.terms()
             return torch.from_numpy(materials.answers.train).to(materials.device) if reads else None
+        texts = materials.teacher_texts
         return teacher_logits(
             settings,
             teacher,
-            tokens,
+            self.teacher_inputs.get(settings.name, texts.train),
+            lengths=tokens.lengths,
             autocast=materials.accelerator.autocast,
             precision=materials.precision,
             device=materials.device,
-            pad_id=materials.pad_id,
+            pad_id=texts.dev.pad_id,
             report=report,
             warn=partial(say, self.session, level="warning"),
         )

@@ -258,6 +258,12 @@ def load_subject(
     student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec, consent=consent, report=report)
     notes: list[str] = []
     teacher, weights = _teacher(run_dir, preset, data, device, notes, consent, report)
+    if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
+        sentence = (
+            f"{run_dir.name} cannot be probed: its student has another vocabulary than its teacher, so that their layers have no "
+            "tokens in common to compare"
+        )
+        raise RunError(sentence, kind="run-not-probeable")
     count = min(examples, len(data.train), len(data.dev[data.primary_dev]))
     tokens = {
         side: tokenise(few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length)
