@@ -213,8 +213,8 @@ class Student(Record):
     """Transformer layers; half of the teacher's when left out (all of them where `init` names a model; 4 from scratch where
     there is no teacher)."""
     init: Name = "teacher"
-    """"teacher", "pretrained" (the teacher before fine-tuning), "scratch", or a folder, hub id or run. With
-    `teacher.answers` there is no teacher to take layers from."""
+    """"teacher", "pretrained" (the teacher before fine-tuning), "scratch", or a folder, hub id or run, which
+    may have another vocabulary where stages compare answers alone. With `teacher.answers` there is no teacher to take layers from."""
     revision: str | None = None
     """Commit of a hub id in `init`."""
     keep: LayerSelection = "first"
