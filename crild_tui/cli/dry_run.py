@@ -158,8 +158,11 @@ def _facts(plan: Mapping[str, Any]) -> list[str]:
     if isinstance(teacher := plan.get("teacher"), Mapping):
         cached = "; fine-tuned already, in the cache" if teacher.get("cached") else ""
         to_tune = "; to be fine-tuned first" if teacher.get("finetune") and not cached else ""
+        answers = teacher.get("answers")
         lines.append(
-            f"teacher: {teacher.get('model')}, {formatting.amount(teacher.get('parameters'))} parameters{cached}{to_tune}"
+            f"teacher: the answers in {answers}"
+            if answers is not None
+            else f"teacher: {teacher.get('model')}, {formatting.amount(teacher.get('parameters'))} parameters{cached}{to_tune}"
         )
     if isinstance(student := plan.get("student"), Mapping):
         layers = formatting.plural(int(student.get("layers") or 0), "layer")

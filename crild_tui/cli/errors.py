@@ -72,7 +72,7 @@ def errors(
         from crild_tui.runs.table_file import named_file, write_file
         from engine.report.row_file import rows_csv
 
-        content = rows_csv(found, found.mistakes if mistakes else found.disagreements)
+        content = rows_csv(found, found.mistakes if mistakes or not found.has_teacher else found.disagreements)
         terminal.say(write_file(named_file(output), content, overwrite=True))
 
 

@@ -45,12 +45,13 @@ def brief_parts(errors: StudentErrors, run_dir: Path, *, ascii_only: bool = Fals
 def full_parts(
     errors: StudentErrors, *, most: int | None, width: int, mistakes: bool = False, ascii_only: bool = False
 ) -> Iterator[str | Table]:
-    """All classes, all confusions, calibration, and the first `most` disagreements (or `mistakes`) in `width` columns."""
+    """All classes, all confusions, calibration, and the first `most` disagreements (or `mistakes`, which are all there is without
+    a teacher) in `width` columns."""
     for table in error_tables(errors, most=None):
         yield from _table(table, ascii_only=ascii_only)
         yield ""
     yield from _sentences(errors)
-    listed = errors.mistakes if mistakes else errors.disagreements
+    listed = errors.mistakes if mistakes or not errors.has_teacher else errors.disagreements
     if listed and most != 0:
         yield ""
         yield from _rows(errors, listed, most, width, ascii_only=ascii_only)

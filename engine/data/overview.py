@@ -177,10 +177,10 @@ class _Reader:
 
 
 def _reader(teacher: Teacher) -> _Reader | None:
-    """The teacher's tokenizer, if its tokenizer.json is on this machine and can be read."""
+    """The teacher's tokenizer, if its tokenizer.json is on this machine and can be read; None for a file of answers."""
     name = teacher.tokenizer or teacher.model
-    file = None if name == "scratch" else _tokenizer_file(name)
-    if file is None:
+    file = None if name in ("scratch", None) else _tokenizer_file(name)
+    if name is None or file is None:
         return None
     from tokenizers import Tokenizer
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.preset.kinds import Kind
+
 
 def draw(generator: np.random.Generator, alpha: float) -> float:
     """One λ for a batch: λ ~ Beta(alpha, alpha), then max(λ, 1 - λ), so that x keeps the larger share."""
@@ -33,3 +35,26 @@ def mix(
         share = torch.where(mask & ~other, 1.0, torch.where(other & ~mask, 0.0, lam)).unsqueeze(-1)
         share = share.to(embedding.dtype)
     return share * embedding + (1 - share) * embedding.flip(0), mask | other
+
+
+def mix_answers(
+    logits: Tensor, lam: float | Tensor, temperature: float = 1.0, *, kind: Kind = "classification"
+) -> Tensor:
+    """Logits whose softmax(logits/temperature) is λ·p + (1 - λ)·p′, p the softened answers, p′ the batch reversed.
+
+    What mixup does with labels (Zhang et al. 2018), for answers that no model can give to the mixed input. Of several labels
+    for a text, each has a sigmoid of its own. Scores of a regression are mixed themselves.
+
+    Args:
+        logits: (batch, classes), or (batch, 1) scores.
+        lam: λ.
+        temperature: of the stage.
+        kind: what the logits mean.
+    """
+    if kind == "regression":
+        return lam * logits + (1 - lam) * logits.flip(0)
+    if kind == "multilabel":
+        chances = (logits / temperature).sigmoid()
+        return temperature * (lam * chances + (1 - lam) * chances.flip(0)).logit()
+    shares = (logits / temperature).softmax(-1)
+    return temperature * (lam * shares + (1 - lam) * shares.flip(0)).log()

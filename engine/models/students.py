@@ -21,7 +21,6 @@ from engine.models.load import LoadedModel, load_pretrained
 from engine.models.model_files import student_of_run
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
-from engine.preset.text import plain
 from engine.user.consent import NONE, Consent
 
 
@@ -46,19 +45,19 @@ def make_student(
     - "scratch": random from `seed`, in the family and vocabulary of the teacher
     - a folder, a run or a hub id: embeddings and the selected layers of that model, its head if that fits the task
 
-    `teacher_model` and `tokenizer` are the teacher's, which reads the same tokens. `max_length` is the longest input in
+    `teacher_model` and `tokenizer` are the teacher's; a model that `init` names may have a vocabulary of its own
+    (`has_own_words`). `max_length` is the longest input in
     tokens that the student must be able to read. `note` is called with what a user should know of a model that `init`
     names, such as tensors that were left out. The global random generator is left unchanged.
 
     Raises:
-        ModelError: layers that don't exist, a vocabulary that is not the teacher's, and as in `load_pretrained`.
+        ModelError: layers that don't exist, and as in `load_pretrained`.
     """
     if student.init == "scratch":
         return _from_scratch(student, teacher_model.config, type(teacher_model), spec, seed)
     if student.init == "teacher":
         return keep_layers(teacher_model, _selected(student, teacher_model))
     source = _source(student, teacher, tokenizer, spec, seed, max_length, consent)
-    _check_vocabulary(student.init, source, teacher.model, teacher_model, tokenizer)
     selected = _selected(student, source.model)
     if student.init != "pretrained" and note is not None:  # else they are the teacher's own, which are known
         for sentence in source.notes:
@@ -66,6 +65,30 @@ def make_student(
     if student.init == "pretrained":
         fit_head(source.model, spec, head_parameters(source.model), seed=seed)
     return keep_layers(source.model, selected)
+
+
+def reader_of(preset: schema.Preset) -> schema.Teacher:
+    """The model whose tokenizer reads a run's texts, as `load_teacher` takes it: the teacher, or, where that is a file of
+    answers, the model that the student starts from, with a fresh output layer where its own doesn't fit the task."""
+    teacher, student = preset.teacher, preset.student
+    if teacher.model is not None:
+        return teacher
+    fresh = schema.Finetune(seed=preset.seed)
+    if student.init != "scratch":
+        model = str(student_of_run(Path(student.init)) or student.init)
+        return schema.Teacher(model=model, revision=student.revision, finetune=fresh)
+    own = {key: getattr(student, key) for key in ("layers", "hidden_size", "heads", "intermediate_size")}
+    shape = schema.Architecture.model_validate({key: value for key, value in own.items() if value is not None})
+    return schema.Teacher(model="scratch", architecture=shape, finetune=fresh)
+
+
+def student_of_answers(student: schema.Student, model: PreTrainedModel) -> PreTrainedModel:
+    """The student of a teacher that is a file of answers: the layers of `model` (that of `reader_of`) that `student` keeps.
+
+    As `make_student`, on the CPU, and a model of its own. Raises ModelError for layers that don't exist.
+    """
+    every = tuple(range(len(layers_of(model))))
+    return keep_layers(model, every if student.init == "scratch" else _selected(student, model))
 
 
 def _selected(student: schema.Student, model: PreTrainedModel) -> tuple[int, ...]:
@@ -174,21 +197,18 @@ def _source(
     return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent)
 
 
-def _check_vocabulary(
-    init: str, source: LoadedModel, teacher: str, teacher_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    """Raises `ModelError` unless teacher and student turn the same text into the same tokens."""
-    if source.tokenizer is tokenizer:  # the other model has none: only the sizes can be compared
-        theirs, ours = source.model.config.vocab_size, teacher_model.config.vocab_size
-        same = theirs == ours
-    else:
-        same = source.tokenizer.get_vocab() == tokenizer.get_vocab()
-        theirs, ours = len(source.tokenizer), len(tokenizer)
-    if not same:
-        raise ModelError(
-            f"the student is initialised from {plain(init)}, whose vocabulary of {theirs} tokens is not that of the teacher "
-            f'{plain(teacher)} ({ours} tokens); use a model with the teacher\'s vocabulary, or init = "teacher" or '
-            '"scratch"',
-            kind="vocabularies-differ",
-            key="student.init",
+def has_own_words(initial: LoadedModel, teacher: LoadedModel) -> bool:
+    """Whether a student's initial model turns the same text into other tokens than the teacher does.
+
+    Raises ModelError for one without a tokenizer whose vocabulary has another size than the teacher's, which it would use.
+    """
+    if initial.tokenizer is not teacher.tokenizer:
+        return bool(initial.tokenizer.get_vocab() != teacher.tokenizer.get_vocab())
+    theirs, ours = initial.model.config.vocab_size, teacher.model.config.vocab_size
+    if theirs != ours:
+        sentence = (
+            f"the model that student.init names has no tokenizer and a vocabulary of {theirs} tokens, and the teacher's tokenizer "
+            f"is made for {ours}: put the model's own tokenizer into its folder"
         )
+        raise ModelError(sentence, kind="vocabularies-differ", key="student.init")
+    return False

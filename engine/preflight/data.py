@@ -19,6 +19,7 @@ def data_problems(loaded: Loaded) -> Iterator[CrildError]:
     """Everything that is wrong with the data of a preset, as far as the heads of its files show."""
     yield from _task_problems(loaded, loaded.preset.task, "task")
     yield from _weight_problems(loaded)
+    yield from _answer_problems(loaded)
     for stage in loaded.preset.stage:
         key = f"stage.{stage.name}.data"
         if isinstance(stage.data, OtherTask):
@@ -56,6 +57,19 @@ def _task_problems(loaded: Loaded, task: Task, key: str) -> Iterator[CrildError]
             if split != "train" or whole:
                 check = partial(check_table, Path(path), columns.names() if columns else [])
                 yield from _problems(loaded, f"{key}.files.{split}", check)
+
+
+def _answer_problems(loaded: Loaded) -> Iterator[CrildError]:
+    """A file of answers that is missing, or lacks a column that the preset names."""
+    teacher = loaded.preset.teacher
+    if teacher.answers is not None:
+        from engine.data.files import check_table
+
+        own = teacher.columns
+        classes = [] if own is None or own.classes is None else own.classes.values()
+        named = [] if own is None else [own.id, own.text, own.pair, own.label, *classes]
+        columns = [name for name in dict.fromkeys(named) if name is not None]
+        yield from _problems(loaded, "teacher.answers", partial(check_table, Path(teacher.answers), columns))
 
 
 def _weight_problems(loaded: Loaded) -> Iterator[CrildError]:

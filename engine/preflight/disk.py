@@ -51,7 +51,7 @@ def disk_estimate(presets: Iterable[Preset]) -> DiskEstimate:
 
 def _sizes(preset: Preset) -> tuple[int, int] | None:
     """Bytes of the weights of teacher and student; the student has the teacher's embeddings and a share of its layers."""
-    if preset.teacher.model == "scratch":
+    if preset.teacher.model in ("scratch", None):
         return None
     try:
         facts = model_facts(preset.teacher.model, preset.teacher.revision)

@@ -17,6 +17,7 @@ from engine.models.family_rules import FAMILIES, FIRST_LAYER_STAYS, not_offered,
 from engine.models.layer_selection import layer_count, selected_layers
 from engine.models.model_files import PICKLED, SAFETENSORS, check_files, has_tokenizer, is_folder, missing_weights
 from engine.models.problem_types import teacher_of_other_kind
+from engine.models.vocabularies import needs_same_words
 from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.field_types import LayerMap
 from engine.preset.load import Loaded
@@ -45,16 +46,22 @@ def model_problems(loaded: Loaded) -> Iterator[CrildError]:
     """Everything that is wrong with the models of a preset: first the models themselves, then what the student takes
     from them, then the stages."""
     preset, student = loaded.preset, loaded.preset.student
-    teacher_facts, faults = _facts(loaded, "teacher.model", preset.teacher.model, preset.teacher.revision)
-    yield from faults
+    teacher_facts = None
+    if preset.teacher.model is not None:
+        teacher_facts, faults = _facts(loaded, "teacher.model", preset.teacher.model, preset.teacher.revision)
+        yield from faults
     named = student.init not in INIT_WORDS
     source_facts = teacher_facts
     if named:
         source_facts, faults = _facts(loaded, "student.init", student.init, student.revision)
         yield from faults
-        yield from _vocabulary_problems(loaded, teacher_facts, source_facts)
-    yield from _tokenizer_problems(loaded, teacher_facts)
-    yield from _output_problems(loaded, teacher_facts)
+        if preset.teacher.model is not None:
+            yield from _vocabulary_problems(loaded, teacher_facts, source_facts)
+    if preset.teacher.model is None:
+        yield from _tokenizer_problems(loaded, "student.init", source_facts)
+    else:
+        yield from _tokenizer_problems(loaded, "teacher.model", teacher_facts)
+        yield from _output_problems(loaded, teacher_facts)
     for key, facts in {"teacher.model": teacher_facts, "student.init": source_facts if named else None}.items():
         if facts is not None and preset.task.max_length > facts.max_positions:
             sentence = (
@@ -104,10 +111,12 @@ def _facts(loaded: Loaded, key: str, model: str, revision: str | None) -> tuple[
 def _vocabulary_problems(
     loaded: Loaded, teacher: ModelFacts | None, student: ModelFacts | None
 ) -> Iterator[CrildError]:
-    """A student whose initial model reads other tokens than the teacher."""
-    key, named = "student.init", loaded.preset.teacher
+    """A student whose initial model reads other tokens than the teacher, where a stage needs the same."""
+    key, named, reason = "student.init", loaded.preset.teacher, needs_same_words(loaded.preset.stage)
+    if reason is None:
+        return
     if named.model == "scratch" and named.tokenizer is None:
-        sentence = 'a teacher from "scratch" learns its own vocabulary, which no other model has: use init = "teacher"'
+        sentence = f'a teacher from "scratch" learns its own vocabulary, which no other model has: {reason}'
         yield loaded.problem(UsageError, key, sentence, kind="vocabulary-from-scratch")
     elif teacher is not None and student is not None:
         ours, theirs = _vocabulary(Path(named.tokenizer or teacher.folder)), _vocabulary(student.folder)
@@ -117,18 +126,17 @@ def _vocabulary_problems(
             what = "has a vocabulary of other words than the teacher"
         else:
             return
-        sentence = f"the student's initial model {what}; both must read the same tokens: use another {key}"
         file = plain(str(student.folder / "config.json"))
-        yield ModelError(sentence, kind="other-vocabulary", file=file, key=key)
+        yield ModelError(f"the student's initial model {what}: {reason}", kind="other-vocabulary", file=file, key=key)
 
 
-def _tokenizer_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[CrildError]:
-    """A local folder that should have the tokenizer, and has none."""
+def _tokenizer_problems(loaded: Loaded, model: str, facts: ModelFacts | None) -> Iterator[CrildError]:
+    """A local folder that should have the tokenizer, and has none; `model` is the key of the model that reads the texts."""
     key, name = "teacher.tokenizer", loaded.preset.teacher.tokenizer
     if name is None:
-        if teacher is None or _is_in_hub_cache(teacher.folder):
+        if facts is None or _is_in_hub_cache(facts.folder):
             return
-        key, name = "teacher.model", str(teacher.folder)
+        key, name = model, str(facts.folder)
     folder = Path(name)
     if not is_path(name):
         return
@@ -143,7 +151,8 @@ def _tokenizer_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[
         sentence = f"there is no such folder with a tokenizer{loaded.set_in(key)}"
         yield ModelError(sentence, kind="no-such-folder", file=plain(name), key=key)
     elif not has_tokenizer(folder):
-        sentence = "this folder has no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer"
+        advice = "; name another with teacher.tokenizer" if model == "teacher.model" else ""
+        sentence = f"this folder has no tokenizer (tokenizer.json or vocab.txt){advice}"
         yield ModelError(sentence + loaded.set_in(key), kind="no-tokenizer", file=plain(name), key=key)
 
 
@@ -153,7 +162,7 @@ def _output_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[Cri
     finetuned, objectives = preset.teacher.finetune is not None, {name for s in preset.stage for name in s.terms()}
     problem_type = None if teacher is None else teacher.problem_type
     fault = teacher_of_other_kind(
-        preset.teacher.model, problem_type, kind=preset.task.kind, finetuned=finetuned, objectives=objectives
+        preset.teacher.model or "", problem_type, kind=preset.task.kind, finetuned=finetuned, objectives=objectives
     )
     if teacher is not None and fault is not None:
         file, (sentence, kind) = plain(str(teacher.folder / "config.json")), fault

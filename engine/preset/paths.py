@@ -65,7 +65,7 @@ def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
     match path:
         case ("task", "source"):
             return value != "hub"
-        case ("task", "files", _) | ("stage", _, "data", "files"):
+        case ("task", "files", _) | ("stage", _, "data", "files") | ("teacher", "answers"):
             return True
         case ("teacher", "model"):
             return value != "scratch" and is_path(value, folder)

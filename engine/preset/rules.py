@@ -18,6 +18,9 @@ from engine.preset.names import (
 from engine.preset.schema import Architecture, Columns, OtherTask, Preset, Stage, Student, Task, Teacher
 from engine.preset.toml_lines import KeyPath
 
+_OF_A_MODEL = ("revision", "trust_remote_code", "tokenizer", "labels", "architecture", "finetune")
+_OF_ANSWERS = ("columns", "values", "join")
+
 
 def all_faults(preset: Preset, stage_names: Sequence[str]) -> Iterator[tuple[KeyPath, Fault]]:
     """Every fault of a preset with the path of its table.
@@ -109,11 +112,33 @@ def of_shape(shape: Architecture | Student) -> Iterator[Fault]:
 
 
 def of_teacher(teacher: Teacher) -> Iterator[Fault]:
-    """What a teacher from scratch needs, and what a checkpoint has of its own."""
+    """A model or answers; what a teacher from scratch needs, what a checkpoint has of its own, what a file lacks."""
+    if teacher.model is None and teacher.answers is None:
+        sentence = "name a teacher: model = a hub id or folder, or answers = a file with a model's answers"
+        yield Fault(("model",), sentence, "missing-key")
+    if teacher.model is not None and teacher.answers is not None:
+        sentence = "answers stand for a teacher that is not at hand, and model names one: leave out one of them"
+        yield Fault(("answers", "model"), sentence, "model-and-answers")
+    for keys, other, what in (
+        (_OF_A_MODEL, teacher.answers, "is for a model, and answers = names a file"),
+        (_OF_ANSWERS, teacher.model, "is for answers = a file, and model = names a model"),
+    ):
+        for key in keys:
+            if other is not None and getattr(teacher, key) is not None:
+                yield Fault((key,), f"{key} {what}: leave it out", "key-of-other-teacher")
+    if (columns := teacher.columns) is not None:
+        if columns.pair is not None and columns.text is None:
+            yield Fault(("columns.pair",), "columns.pair needs columns.text, the first sentence", "pair-without-text")
+        if columns.label is not None and columns.classes is not None:
+            sentence = "columns.label is one class for each row, columns.classes numbers for all: leave out one of them"
+            yield Fault(("columns.label", "columns.classes"), sentence, "label-and-classes")
+        if columns.label is not None and teacher.values is not None:
+            sentence = "values is for columns of numbers, and columns.label names a column of classes or scores"
+            yield Fault(("values", "columns.label"), sentence, "values-of-labels")
     if teacher.model == "scratch" and teacher.finetune is None:
         sentence = 'a teacher from "scratch" has learnt nothing yet: add a [teacher.finetune] table'
         yield Fault(("model", "finetune"), sentence, "untrained-teacher")
-    if teacher.model != "scratch" and teacher.architecture is not None:
+    if teacher.model not in ("scratch", None) and teacher.architecture is not None:
         sentence = 'architecture is for model = "scratch"; a checkpoint has its own'
         yield Fault(("architecture", "model"), sentence, "architecture-of-checkpoint")
     if teacher.labels is not None and len(set(teacher.labels)) < max(len(teacher.labels), 2):
@@ -194,6 +219,31 @@ def _options(stage: Stage) -> Iterator[Fault]:
             yield Fault((f"objectives.{name}.layer_map",), sentence, "option-of-other-objective")
 
 
+def _of_answers(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
+    """What a file of answers cannot do: lend layers, show activations, answer other rows."""
+    init = preset.student.init
+    if init in ("teacher", "pretrained"):
+        sentence = (
+            f'student.init is "{init}", but teacher.answers is a file, which has no layers: name a model for the student '
+            '(a folder, hub id or run), or set student.init = "scratch"'
+        )
+        yield Fault(("student.init", "teacher.answers"), sentence, "student-of-answers")
+    for name, stage in zip(stage_names, preset.stage, strict=True):
+        if layers := sorted(stage.terms().keys() - HEAD_OBJECTIVES):
+            sentence = (
+                f"the stage {name} compares {', '.join(layers)} of teacher and student, but teacher.answers is a file, which "
+                "has answers alone: use the objectives logits and labels, or a teacher.model"
+            )
+            keys = (f"stage.{name}.objectives.{layers[0]}", "teacher.answers")
+            yield Fault(keys, sentence, "answers-without-layers")
+        if stage.data != "task" and "logits" in stage.terms():
+            sentence = (
+                f"the stage {name} learns logits on data of its own, but teacher.answers has those of the task's rows alone: "
+                'use data = "task", or a teacher.model'
+            )
+            yield Fault((f"stage.{name}.data", "teacher.answers"), sentence, "answers-of-other-data")
+
+
 def _stages(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
     """Contradictions between tables."""
     twice = sorted(name for name, count in Counter(stage.name for stage in preset.stage).items() if count > 1)
@@ -202,6 +252,8 @@ def _stages(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
     if preset.teacher.model == "scratch" and preset.student.init == "pretrained":
         sentence = 'student.init "pretrained" needs a pre-trained teacher: use "teacher" or "scratch"'
         yield Fault(("student.init", "teacher.model"), sentence, "teacher-not-pretrained")
+    if preset.teacher.answers is not None:
+        yield from _of_answers(preset, stage_names)
     if preset.train.class_weights is not None and (preset.task.kind == "regression" or preset.task.name in SCORES):
         sentence = f"class_weights are for classes; the labels of {preset.task.name} are scores"
         yield Fault(("train.class_weights", "task.kind"), sentence, "class-weights-of-scores")

@@ -187,11 +187,37 @@ class Finetune(Record):
     """Stop after this many evaluations without a better one."""
 
 
-class Teacher(Record):
-    """The model to distil."""
+class AnswerColumns(Record):
+    """Names of the columns of a file of answers; what is left out is recognised."""
 
-    model: Name
-    """Hub id, folder, or "scratch" to train one from random weights."""
+    id: Name | None = None
+    """The ids of the task's rows: joins by id."""
+    text: Name | None = None
+    """The sentence, or the first of a pair, as the task has it: joins by text."""
+    pair: Name | None = None
+    """The second sentence of a pair."""
+    label: Name | None = None
+    """One class for each row instead of numbers for all of them, or the score of a regression task."""
+    classes: Annotated[dict[str, Name], Field(min_length=1)] | None = None
+    """The column of each class, as { positive = "p_pos", negative = "p_neg" }."""
+
+
+class Teacher(Record):
+    """The model to distil, or a file of its answers."""
+
+    model: Name | None = None
+    """Hub id, folder, or "scratch" to train one from random weights. Leave out where `answers` names a file."""
+    answers: Name | None = None
+    """Instead of a model, a file of answers to the training rows, such as an API gave or `crild predict` wrote: CSV, TSV,
+    JSON lines or Parquet. The student then comes from `student.init`: a folder, hub id or run, or "scratch"."""
+    columns: AnswerColumns | None = None
+    """For `answers`: the names of its columns."""
+    values: Literal["probabilities", "scores", "logits"] | None = None
+    """For `answers`: what its numbers are. "probabilities" (the default) sum to 1 in each row, "scores" are at least 0 and
+    are divided by their sum, "logits" are taken as they are."""
+    join: Literal["id", "text", "row"] | None = None
+    """For `answers`: how its rows find those of the task. When left out: by the ids or texts that `columns` names, else by
+    a column with the task's ids or texts, else by row number."""
     revision: str | None = None
     """Commit, tag or branch on the hub; resolved to a commit and recorded when a run starts."""
     trust_remote_code: Literal[False] | None = None
@@ -211,9 +237,11 @@ class Student(Record):
     """The model that training produces."""
 
     layers: Layers | None = None
-    """Transformer layers; half of the teacher's when left out (all of them where `init` names a model)."""
+    """Transformer layers; half of the teacher's when left out (all of them where `init` names a model; 4 from scratch where
+    there is no teacher)."""
     init: Name = "teacher"
-    """"teacher", "pretrained" (the teacher before fine-tuning), "scratch", or a folder, hub id or run."""
+    """"teacher", "pretrained" (the teacher before fine-tuning), "scratch", or a folder, hub id or run, which
+    may have another vocabulary where stages compare answers alone. With `teacher.answers` there is no teacher to take layers from."""
     revision: str | None = None
     """Commit of a hub id in `init`."""
     keep: LayerSelection = "first"

@@ -14,7 +14,9 @@ import tomli
 Kind = Literal["run", "method", "task", "variant"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_RUNS = frozenset({"quickstart", "local-teacher"})  # complete as they are; not meant to be merged with a task
+_RUNS = frozenset(
+    {"answers", "local-teacher", "quickstart"}
+)  # complete as they are; not meant to be merged with a task
 
 
 @dataclass(frozen=True)

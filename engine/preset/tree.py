@@ -85,7 +85,13 @@ _DEPENDENTS = {
     # Another value under the first key makes the others meaningless: they describe the model or task it replaces.
     ("task", "name"): ("title", "revision", "files", "columns", "kind", "dev_share", "metrics"),
     ("teacher", "model"): ("revision", "tokenizer", "labels", "architecture"),
+    ("teacher", "answers"): ("columns", "values", "join"),
     ("student", "init"): ("revision", "hidden_size", "heads", "intermediate_size"),
+}
+_DISPLACED = {
+    # A key that replaces others, whatever they are: each says the same thing in another way.
+    ("teacher", "model"): ("answers", "columns", "values", "join"),
+    ("teacher", "answers"): ("model", "revision", "tokenizer", "labels", "architecture", "finetune"),
     ("stage", "epochs"): ("steps",),
     ("stage", "steps"): ("epochs",),
 }
@@ -96,7 +102,7 @@ def merge(base: Node, over: Node, path: KeyPath = ()) -> Node:
     """`over` on `base`: tables key by key, everything else replaced.
 
     A stage's objectives, mixup, consistency and data are replaced as wholes. Naming another task, teacher or initial
-    model drops the settings of the one before, and epochs and steps displace each other.
+    model drops the settings of the one before; epochs and steps displace each other, as do a teacher's model and answers.
     """
     if not over.is_table:
         return over
@@ -127,13 +133,15 @@ def _still_meant(entries: dict[str, Node], over: dict[str, Node], path: KeyPath)
     """The entries of a table that still mean something once `over` is merged into it."""
     dropped: set[str] = set()
     table = path[0] if len(path) == 1 or (len(path) == 2 and path[0] == "stage") else None
+    new = {key for key, node in over.items() if node.value is not False}
     for (owner, key), dependents in _DEPENDENTS.items():
-        if owner != table or key not in over or over[key].value is False:
-            continue
-        if owner == "stage" or (key in entries and entries[key].value != over[key].value):
+        if owner == table and key in new and key in entries and entries[key].value != over[key].value:
             dropped.update(dependents)
             if owner == "task" and str(over[key].value).startswith(_WITHOUT_SOURCE):
                 dropped.add("source")
+    for (owner, key), others in _DISPLACED.items():
+        if owner == table and key in new:
+            dropped.update(others)
     return {key: node for key, node in entries.items() if key not in dropped}
 
 

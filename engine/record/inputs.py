@@ -2,7 +2,9 @@
 
     {"schema": 1, "train": {"source": path, "rows": n, "content": sha256}, "dev": {split: {...}, ...},
      "teacher": {"source": path, "weights": sha256, "tokenizer": sha256}, "student": {...} or null,
-     "stages": {stage: {"source": path, "rows": n, "content": sha256}}, "digest": sha256}
+     "stages": {stage: {"source": path, "rows": n, "content": sha256}}, "answers": {...} or null, "digest": sha256}
+
+Either "teacher" or "answers" (as "train") is null: a teacher is a model, or a file of answers.
 
 The engine writes it once, when it starts training, and compares it when the run resumes. Reports compare it between runs:
 figures on other rows, or from another teacher, are never averaged as seeds.
@@ -25,7 +27,7 @@ SCHEMA_VERSION = 1
 INPUTS = "inputs.json"
 SHORT = 8
 """Hexadecimal digits of a hash that are shown."""
-TRAIN, TEACHER = "train", "teacher"
+TRAIN, TEACHER, ANSWERS = "train", "teacher", "teacher.answers"
 TOKENIZER = "tokenizer"
 STUDENT_INIT = "student.init"
 
@@ -87,9 +89,11 @@ class RunInputs:
 
     train: InputRows
     dev: Mapping[str, InputRows]
-    teacher: InputModel
+    teacher: InputModel | None
     student: InputModel | None = None
     stages: Mapping[str, InputRows] = field(default_factory=dict)
+    answers: InputRows | None = None
+    """Of a teacher that is a file of answers; then there is no model. Their content is that of the answers to these rows."""
 
     @property
     def dev_rows(self) -> int:
@@ -105,7 +109,8 @@ class RunInputs:
     def all(self) -> tuple[Input, ...]:
         """Every input: data, data of stages, the teacher and its tokenizer, `student.init` and its tokenizer."""
         stages = (_rows(f"stage.{name}.data", rows) for name, rows in self.stages.items())
-        return (*self.data, *stages, *_model(TEACHER, self.teacher), *_model(STUDENT_INIT, self.student))
+        answers = () if self.answers is None else (_rows(ANSWERS, self.answers, "answer"),)
+        return (*self.data, *stages, *answers, *_model(TEACHER, self.teacher), *_model(STUDENT_INIT, self.student))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, `schema` first, with a digest of the rest."""
@@ -161,8 +166,8 @@ def short(content: str) -> str:
     return content[:SHORT]
 
 
-def _rows(name: str, rows: InputRows) -> Input:
-    count = f"{rows.rows:,} row{'' if rows.rows == 1 else 's'}"
+def _rows(name: str, rows: InputRows, unit: str = "row") -> Input:
+    count = f"{rows.rows:,} {unit}{'' if rows.rows == 1 else 's'}"
     return Input(name, rows.source, rows.content, f"{count}, {short(rows.content)}")
 
 

@@ -147,7 +147,7 @@ def speedup(latency: Latency, name: str, reference: str) -> str | None:
         f"{times(model.ratio.median)} times{{}} at batch {case.batch} "
         f"(quartiles {times(model.ratio.low)} to {times(model.ratio.high)})"
         for case in latency.cases
-        if (model := case.of(name)) is not None
+        if (model := case.of(name)) is not None and model is not case.models[0]
     ]
     if not parts:
         return None

@@ -38,6 +38,7 @@ FIELDS: Mapping[str, str] = {
     "metric": "name of the primary metric",
     "split": "name of the primary dev set",
     "majority.{metric}": "metrics of the majority guess on dev",
+    "teacher": "null for a file of answers that lacks rows of the primary dev set, else (without sizes and speed for a file):",
     **_below("teacher", {**_MODEL, **_SPEED, **_CONTENT}),
     **_below(
         "student",
@@ -52,7 +53,8 @@ FIELDS: Mapping[str, str] = {
     **_below("baseline", _MODEL),
     "self_teacher": "null without a self-teacher in a stage that trains the classifier, else:",
     "self_teacher.{metric}": "its metrics on the primary dev set",
-    "agreement": "share of dev rows on which student and teacher give the same answer; correlation of scores",
+    "agreement": "share of dev rows on which student and teacher give the same answer; correlation of scores; null "
+    "where the teacher has no answers",
     "kept_margin": "share of the teacher's margin over the majority guess that the student keeps; null if the teacher "
     "has none, or the student's classifier was not trained",
     **_below("last", _EVALUATION),

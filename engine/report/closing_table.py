@@ -126,9 +126,11 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
 
 
 def _ratios(latency: Latency | None) -> dict[str, float]:
-    """The speed of each model at batch 1, in that of the teacher."""
+    """The speed of each model at batch 1, in that of the teacher; none without one."""
     case = None if latency is None else latency.case(1)
-    return {} if case is None else {model.name: model.ratio.median for model in case.models}
+    return (
+        {} if case is None or case.of("teacher") is None else {model.name: model.ratio.median for model in case.models}
+    )
 
 
 def _rows(name: str, found: Mapping[str, Any], majority: Mapping[str, float | None]) -> list[ModelRow]:

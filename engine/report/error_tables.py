@@ -39,6 +39,11 @@ def error_notes(errors: StudentErrors) -> list[str]:
     for name, found in (("student", errors.calibration), ("teacher", errors.teacher_calibration)):
         if found is not None:
             notes.append(_calibration_note(name, found))
+    if not errors.has_teacher:
+        if errors.student_error is not None:
+            notes.append(f"mean absolute error: student {errors.student_error:.4f} ({errors.rows:,} rows)")
+        notes.append("the teacher is a file of answers, which doesn't have those to all of these rows")
+        return notes
     if errors.student_error is not None and errors.teacher_error is not None:
         notes.append(
             f"mean absolute error: student {errors.student_error:.4f}, teacher {errors.teacher_error:.4f} "
@@ -73,20 +78,25 @@ def _calibration_note(name: str, found: Calibration) -> str:
 
 def class_table(errors: StudentErrors, most: int | None = None) -> ResultTable:
     """Rows, precision, recall and F1 of each class, in per cent; of more than `most` classes the worst by F1."""
-    pairs = list(zip(errors.classes, errors.teacher_classes, strict=True))
+    pairs = list(zip(errors.classes, errors.teacher_classes or [None] * len(errors.classes), strict=True))
     shown_pairs = pairs
     if most is not None and len(pairs) > most:
         shown_pairs = sorted(pairs, key=lambda pair: (pair[0].f1 is None, pair[0].f1 or 0.0))[:most]
     rows = tuple(
         Row(
             own.name,
-            (count_cell(own.rows), *map(share_cell, (own.precision, own.recall, own.f1, theirs.f1))),
+            (
+                count_cell(own.rows),
+                *map(share_cell, (own.precision, own.recall, own.f1)),
+                *([] if theirs is None else [share_cell(theirs.f1)]),
+            ),
         )
         for own, theirs in shown_pairs
     )
     left_out = len(pairs) - len(rows)
     title = "The student by class, in %" if not left_out else f"The {len(rows)} worst of {len(pairs)} classes, in %"
-    columns = (Column("rows", scores=False), *map(Column, ("precision", "recall", "F1", "teacher's F1")))
+    figures = ("precision", "recall", "F1", *(["teacher's F1"] if errors.has_teacher else []))
+    columns = (Column("rows", scores=False), *map(Column, figures))
     return ResultTable("class", columns, (Section("", rows),), name="Classes", title=title)
 
 
@@ -126,19 +136,21 @@ def _percent(share: float) -> str:
 
 
 def rows_table(errors: StudentErrors, listed: Sequence[AnsweredRow], most: int | None = None) -> ResultTable:
-    """The first `most` of some rows: text (or id), gold label, and both answers with their probabilities."""
+    """The first `most` of some rows: text (or id), gold label, and both answers (the student's alone without a teacher) with
+    their probabilities."""
     rows = tuple(
         Row(
             _text(row),
             (
                 Cell(_answer(row.label)),
                 Cell(_answer(row.student, row.student_probability)),
-                Cell(_answer(row.teacher, row.teacher_probability)),
+                *([] if row.teacher is None else [Cell(_answer(row.teacher, row.teacher_probability))]),
             ),
         )
         for row in listed[:most]
     )
-    columns = tuple(Column(name, words=True) for name in ("gold", "student", "teacher"))
+    names = ("gold", "student", *(["teacher"] if errors.has_teacher else []))
+    columns = tuple(Column(name, words=True) for name in names)
     return ResultTable("text" if errors.has_texts else "id", columns, (Section("", rows),), name="Rows")
 
 

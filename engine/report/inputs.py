@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from engine.record.inputs import STUDENT_INIT, TEACHER, TOKENIZER, Input, RunInputs
+from engine.record.inputs import ANSWERS, STUDENT_INIT, TEACHER, TOKENIZER, Input, RunInputs
 from engine.report.units import metric
 
 Setting = tuple[tuple[str, str], ...]
@@ -103,7 +103,7 @@ def unexplained(
     for stage in dict.fromkeys(name for run in runs if run.inputs is not None for name in run.inputs.stages):
         name = f"stage.{stage}.data"
         tell_apart(_named(name), partial(_is_below, name))
-    tell_apart(_named(TEACHER, f"{TEACHER} {TOKENIZER}"), _bears_on_teacher)
+    tell_apart(_named(ANSWERS, TEACHER, f"{TEACHER} {TOKENIZER}"), _bears_on_teacher)
     tell_apart(_named(STUDENT_INIT, f"{STUDENT_INIT} {TOKENIZER}"), partial(_is_below, "student"))
     return found
 
@@ -174,7 +174,7 @@ def input_rows(inputs: Sequence[RunInputs | None]) -> list[tuple[str, list[str]]
     data = {item.name for own in inputs if own is not None for item in own.data}
     rows = []
     for name in dict.fromkeys(name for table in known for name in table):
-        if name in data or name == TEACHER or len({_content(table.get(name)) for table in known}) > 1:
+        if name in data or name in (TEACHER, ANSWERS) or len({_content(table.get(name)) for table in known}) > 1:
             before = f"{name}: " if name in data else ""
             texts = [f"{before}{table[name].text}" if name in table else "none" for table in tables]
             texts = [text if table else UNRECORDED for text, table in zip(texts, tables, strict=True)]
@@ -184,7 +184,7 @@ def input_rows(inputs: Sequence[RunInputs | None]) -> list[tuple[str, list[str]]
 
 def _heading(name: str) -> str:
     """The name of an input in tables: the teacher as it was loaded, before a fine-tuning, is the base model."""
-    return "base model" if name == TEACHER else name
+    return {TEACHER: "base model", ANSWERS: "answers"}.get(name, name)
 
 
 def input_lines(inputs: RunInputs) -> list[tuple[str, str]]:
@@ -205,5 +205,5 @@ def inputs_text(runs: Sequence[RunContent]) -> str:
     inputs = next((run.inputs for run in runs if run.inputs is not None), None)
     if inputs is None:
         return ""
-    teacher = next(item for item in inputs.all if item.name == TEACHER)
-    return "; ".join(f"{item.name}: {item.text}" for item in (*inputs.data, teacher))
+    teacher = [item for item in inputs.all if item.name in (TEACHER, ANSWERS)]
+    return "; ".join(f"{item.name}: {item.text}" for item in (*inputs.data, *teacher))

@@ -40,10 +40,15 @@ def _csv_row(row: AnsweredRow, classes: Sequence[str], *, paired: bool, scores: 
     if paired:
         yield csv_text(text.pair or "")
     for value in (row.label, row.student, row.teacher):
-        yield csv_text(value) if isinstance(value, str) else repr(value)
+        yield csv_text(value) if isinstance(value, str) else _number(value)
     if scores:
         return
-    yield from map(repr, (row.student_probability, row.teacher_probability))
-    yield row.right
+    yield from map(_number, (row.student_probability, row.teacher_probability))
+    yield row.right or ""
     if classes:
-        yield from map(repr, (*row.student_shares, *row.teacher_shares))
+        yield from map(_number, (*row.student_shares, *(row.teacher_shares or [None] * len(classes))))
+
+
+def _number(value: float | None) -> str:
+    """A number; nothing where the teacher has no answer."""
+    return "" if value is None else repr(value)

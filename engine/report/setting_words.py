@@ -38,6 +38,9 @@ def setting_lines(preset: Mapping[str, Any], sizes: Mapping[str, str] | None = N
         yield "teacher", ", ".join(filter(None, [_name(teacher["model"]), more.get("teacher", ""), words]))
         finetune = _table(teacher, "finetune")
         yield "fine-tuning", _joined(finetune, _LOOP) or "none: the teacher knows the task"
+    elif "answers" in teacher:
+        words = _joined(teacher, _TEACHER, ("answers",))
+        yield "teacher", ", ".join(filter(None, [f"the answers in {_name(teacher['answers'])}", words]))
     student = _table(preset, "student")
     if student or more.get("student"):
         known = {

@@ -51,19 +51,19 @@ class AnsweredRow:
 
     The probabilities are those of each model's own answer, `*_shares` those of every class; of scores there are none. A set
     of labels has the product over all labels, as if they were independent.
-    `right` is one of `RIGHT`.
+    `right` is one of `RIGHT`. Without a teacher that answers these rows, what is said of one is None or empty.
     """
 
     id: str
     text: RowText | None
     label: str | float
     student: str | float
-    teacher: str | float
+    teacher: str | float | None
     student_probability: float | None
     teacher_probability: float | None
     student_shares: tuple[float, ...]
     teacher_shares: tuple[float, ...]
-    right: Right
+    right: Right | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,9 @@ class StudentErrors:
     wrong; each kind by the student's confidence. Of a regression all rows, by the student's error."""
     student_error: float | None = None
     teacher_error: float | None = None
+    has_teacher: bool = True
+    """False where the teacher is a file of answers that lacks rows of this dev set: then nothing is said of it, and no row
+    is a disagreement."""
 
     @property
     def wrong(self) -> int:
@@ -127,7 +130,10 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
         known = f"besides dev it has {listed(others, 'and')}" if others else "it has dev alone"
         sentence = f"{run_dir.name} was not measured on {shown(split)}; {known}"
         raise UsageError(sentence, kind="unknown-split", key="--split")
-    student, teacher = (read_model_answers(run_dir, model, split) for model in (STUDENT, TEACHER))
+    student = read_model_answers(run_dir, STUDENT, split)
+    if not _has_teacher(run_dir, split):
+        return _alone(run_dir, student, split)
+    teacher = read_model_answers(run_dir, TEACHER, split)
     if student.answers.dev != teacher.answers.dev or student.answers.classes != teacher.answers.classes:
         sentence = (
             "is about other rows or classes than the student's predictions: one of the files comes from another run"
@@ -139,8 +145,8 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
         scores = _score_rows(student, teacher, texts)
         return StudentErrors(
             run_dir.name, split, len(labels), (), (), (), (), (), None, None,
-            tuple(sorted(scores, key=lambda row: -abs(float(row.student) - float(row.teacher)))),
-            tuple(sorted(scores, key=lambda row: -abs(float(row.student) - float(row.label)))),
+            tuple(sorted(scores, key=lambda row: -_distance(row.student, row.teacher))),
+            tuple(sorted(scores, key=lambda row: -_distance(row.student, row.label))),
             student_error=_mean_error(student), teacher_error=_mean_error(teacher),
         )  # fmt: skip
     from engine.report.calibration import calibration  # numpy
@@ -164,9 +170,53 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
     )  # fmt: skip
 
 
+def _has_teacher(run_dir: Path, split: str | None) -> bool:
+    """Whether the teacher's answers are saved; taken for granted, unless the results say that it has none on this set."""
+    if predictions_file(run_dir, TEACHER, split).is_file():
+        return True
+    results = read_json(run_dir / RESULTS) or {}
+    teacher = results.get(TEACHER, {})
+    if split is not None and isinstance(teacher, dict):
+        return split in teacher or split in mapping(teacher.get("dev_extra"))
+    return teacher is not None
+
+
+def _alone(run_dir: Path, student: ModelAnswers, split: str | None) -> StudentErrors:
+    """What a student gets wrong whose teacher doesn't answer these rows."""
+    texts, names, labels = read_texts(run_dir, split), student.answers.classes, student.answers.labels
+
+    def row(index: int) -> AnsweredRow:
+        name, label, own = student.ids[index], labels[index], student.answers.predictions[index]
+        if not names:
+            return AnsweredRow(name, texts.get(name), label, own, None, None, None, (), (), None)
+        shares = student.probabilities[index]
+        answer = names[int(own)]
+        return AnsweredRow(
+            name, texts.get(name), names[int(label)], answer, None, shares[int(own)], None, shares, (), None
+        )
+
+    rows = [row(index) for index in range(len(labels))]
+    if not names:
+        worst = sorted(rows, key=lambda row: -_distance(row.student, row.label))
+        return StudentErrors(
+            run_dir.name, split, len(labels), (), (), (), (), (), None, None, (), tuple(worst),
+            student_error=_mean_error(student), has_teacher=False,
+        )  # fmt: skip
+    from engine.report.calibration import calibration  # numpy
+
+    matrix = confusion_matrix(labels, student.answers.predictions, len(names))
+    wrong = (row for row in rows if row.student != row.label)
+    return StudentErrors(
+        run_dir.name, split, len(labels), names, class_figures(matrix, names), (), matrix, confusions(matrix, names),
+        calibration(student.probabilities, labels, student.ids), None, (),
+        tuple(sorted(wrong, key=lambda row: -(row.student_probability or 0.0))), has_teacher=False,
+    )  # fmt: skip
+
+
 def has_predictions(run_dir: Path) -> bool:
-    """Whether a run saved what its student and its teacher answered."""
-    return all(predictions_file(run_dir, model).is_file() for model in (STUDENT, TEACHER))
+    """Whether a run saved what its student answered, and its teacher, if that answers dev."""
+    student, teacher = (predictions_file(run_dir, model).is_file() for model in (STUDENT, TEACHER))
+    return student and (teacher or not _has_teacher(run_dir, None))
 
 
 def _class_rows(student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]) -> list[AnsweredRow]:
@@ -187,7 +237,7 @@ def _class_rows(student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, R
                 _share(own, shares), _share(theirs, other), shares, other, right,
             )
         )  # fmt: skip
-    return sorted(found, key=lambda row: (RIGHT[row.right], -(row.student_probability or 0.0)))
+    return sorted(found, key=lambda row: (RIGHT[row.right or "neither"], -(row.student_probability or 0.0)))
 
 
 def _named(answer: Answer, names: Sequence[str]) -> str:
@@ -221,6 +271,11 @@ def _score_rows(student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, R
             student.ids, student.answers.labels, student.answers.predictions, teacher.answers.predictions, strict=True
         )
     ]  # fmt: skip
+
+
+def _distance(one: str | float, other: str | float | None) -> float:
+    """How far two scores are from each other; 0 where there is no other."""
+    return 0.0 if other is None else abs(float(one) - float(other))
 
 
 def _mean_error(model: ModelAnswers) -> float:

@@ -124,7 +124,7 @@ def _search(
 ) -> Iterator[Tried | None]:
     """Each size in turn; None, and the end, where there is no memory for the next."""
     device = materials.device
-    teacher = materials.loaded.model.to(device)
+    teacher = None if materials.teacher is None else materials.teacher.to(device)
     student = new_student(materials, teacher)
     models = {settings.name: models_of(settings, student, teacher, device) for settings, _ in stages}
     begin, took = peak_memory(device), 0

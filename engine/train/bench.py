@@ -110,7 +110,10 @@ def _subjects(target: Mapping[str, str], notes: list[str]) -> Iterator[Subject]:
 
 
 def teacher_of(run_dir: Path, preset: Preset) -> Teacher:
-    """The model that taught the student of a run. Raises ModelError when the fine-tuned one is gone."""
+    """The model that taught the student of a run. Raises ModelError when it was none, or the fine-tuned one is gone."""
+    if preset.teacher.model is None:
+        sentence = f"{plain(run_dir.name)} learnt from a file of answers, which cannot be run"
+        raise ModelError(sentence, kind="teacher-of-answers")
     if preset.teacher.finetune is None:
         return preset.teacher
     return Teacher(model=str(teacher_folder(run_dir)), trust_remote_code=preset.teacher.trust_remote_code)

@@ -83,7 +83,7 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
         base_model=_hub_models(preset) or None,
         datasets=_hub_datasets(preset) or None,
         language=_LANGUAGE if known else None,
-        license=_licence(preset.teacher.model),
+        license=_licence(preset.teacher.model or preset.student.init),
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["text-classification", "distillation", "crild"],
@@ -151,6 +151,11 @@ def _slug(text: str) -> str:
 
 def _origin(preset: Preset) -> str:
     model = preset.teacher.model
+    if model is None:
+        init = preset.student.init
+        start = "random weights" if init == "scratch" else f"the model `{plain(Path(init).name)}`"
+        file = plain(Path(preset.teacher.answers or "").name)
+        return f"Distilled with crild from the answers in the file `{file}`; the student started from {start}."
     if model == "scratch":
         teacher = "a teacher that was trained from random weights"
     elif is_path(model):
@@ -169,7 +174,9 @@ def _answers(spec: TaskSpec) -> str:
 def _method(preset: Preset, results: Mapping[str, Any]) -> str:
     """How it was trained, in a sentence."""
     stages = "; ".join(f"in stage {stage.name} it {_stage(stage)}" for stage in preset.stage)
-    layers = f"{results['student']['layers']} layers, its teacher {results['teacher']['layers']}"
+    layers = f"{results['student']['layers']} layers"
+    if theirs := mapping(results["teacher"]).get("layers"):
+        layers += f", its teacher {theirs}"
     return f"Method: the student has {layers}; {stages}."
 
 
@@ -191,20 +198,23 @@ def _stage(stage: Stage) -> str:
 
 def _comparison(results: Mapping[str, Any]) -> str:
     student = results["student"]
-    rows = [("teacher", results["teacher"]), ("**this student**", student)]
+    rows = [("teacher", results["teacher"])] if results["teacher"] else []
+    rows.append(("**this student**", student))
     if results["baseline"]:
         rows.append(("same student, labels alone", results["baseline"]))
     names = list(student["metrics"])
     lines = [
         ["model", "layers", "parameters", *names],
         ["---"] * (3 + len(names)),
-        *(
-            [name, str(found["layers"]), f"{found['parameters']:,}", *_figures(_metrics(found), names)]
-            for name, found in rows
-        ),
+        *([name, *_size(found), *_figures(_metrics(found), names)] for name, found in rows),
         ["majority guess", "", "", *_figures(results["majority"], names)],
     ]
     return _table(lines)
+
+
+def _size(found: Mapping[str, Any]) -> list[str]:
+    """Layers and parameters; empty of a teacher that is a file of answers."""
+    return [str(found["layers"]), f"{found['parameters']:,}"] if "layers" in found else ["", ""]
 
 
 def _metrics(found: Mapping[str, Any]) -> Mapping[str, float]:
@@ -220,16 +230,26 @@ def _measured_on(results: Mapping[str, Any]) -> str:
     return (
         f"Metrics are times 100. Measured on {results['split']}, which was also used during training: "
         f"{results['saved_why']}. "
-        f"Student and teacher give the same answer on {100 * results['agreement']:.1f} % of it."
-        f"{_measured_on_test(results)}"
+        f"{_agreement(results)}{_measured_on_test(results)}"
     )
+
+
+def _agreement(results: Mapping[str, Any]) -> str:
+    share = results["agreement"]
+    if share is None:
+        return "Its teacher's answers to these rows are not known."
+    return f"Student and teacher give the same answer on {100 * share:.1f} % of it."
 
 
 def _measured_on_test(results: Mapping[str, Any]) -> str:
     test, metric = mapping(results.get(TEST)), results["metric"]
     if not test:
         return ""
-    figures = [f"{name} {units.metric(results[name][TEST][metric])}" for name in ("teacher", "student")]
+    figures = [
+        f"{name} {units.metric(results[name][TEST][metric])}"
+        for name in ("teacher", "student")
+        if TEST in mapping(results[name])
+    ]
     least = f"majority guess {units.metric(test['majority'][metric])}"
     return (
         f"\n\nOn the test set ({test['rows']:,} rows, measured once after training; nothing was chosen by it), {metric}: "
@@ -250,7 +270,7 @@ def _latency(results: Mapping[str, Any]) -> Iterator[str]:
             lines.append([
                 model.name, str(case.batch), f"{own.median:.3g} ({own.low:.3g} to {own.high:.3g})",
                 f"{case.throughput(model.name) or 0:.3g}",
-                f"{times(ratio.median)} ({times(ratio.low)} to {times(ratio.high)})",
+                f"{times(ratio.median)} ({times(ratio.low)} to {times(ratio.high)})" if len(case.models) > 1 else "",
             ])  # fmt: skip
     yield _table(lines)
     yield (

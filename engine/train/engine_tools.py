@@ -142,17 +142,14 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
         return _plan_with_own_code(error, consent)
     except CrildError as error:
         return _incomplete(missing_sources(preset, report=report) or [str(error)])
-    notes = [*materials.data.notes, *materials.loaded.notes]
-    findings = (
-        *materials.findings,
-        *own.findings,
-        *stage_findings(preset, materials.loaded, own.rows, inputs),
-    )
+    answers = () if materials.answers is None else materials.answers.notes
+    notes = [*materials.data.notes, *answers, *materials.loaded.notes]
+    findings = (*materials.findings, *own.findings, *stage_findings(materials.reader, own.rows, inputs))
     others = [finding.to_dict() for finding in findings if finding.severity != "refusal"]
     if refusals := [finding.sentence for finding in findings if finding.severity == "refusal"]:
         return {"stages": [], "teacher": None, "missing": refusals, "notes": notes, "findings": others}
     stages = plan_stages(preset, materials.data, inputs)
-    teacher = materials.loaded.model.to(materials.device)
+    teacher = None if materials.teacher is None else materials.teacher.to(materials.device)
     try:
         student = new_student(materials, teacher)
     except OwnCodeError as error:  # of student.init
@@ -162,11 +159,12 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
     facts = _teacher_facts(materials, preset.teacher.finetune, stages[0].class_weights)
     rows = []
     for settings in stages:
-        tokens = inputs.get(settings.name, materials.train)
-        models = Models(teacher) if settings.role == "teacher" else models_of(
+        of_teacher = settings.role == "teacher"
+        tokens = materials.teacher_texts.train if of_teacher else inputs.get(settings.name, materials.train)
+        models = Models(materials.loaded.model) if of_teacher else models_of(
             settings, student, teacher if settings.role == "student" else None, materials.device
         )  # fmt: skip
-        stored = settings.role == "teacher" and facts["cached"]
+        stored = of_teacher and facts["cached"]
         steps = 0 if stored else settings.total_steps(len(tokens))
         report(f"timing steps of stage {settings.name}")
         rows.append(
@@ -180,7 +178,11 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
             }
         )
     need = disk_need(
-        preset.train, stages, teacher=facts["parameters"], student=parameters(student), teacher_stored=facts["cached"]
+        preset.train,
+        stages,
+        teacher=facts["parameters"] or 0,
+        student=parameters(student),
+        teacher_stored=facts["cached"],
     )
     return {
         "stages": rows,
@@ -220,14 +222,15 @@ def _plan_with_own_code(error: OwnCodeError, consent: Consent) -> dict[str, Any]
 def _teacher_facts(materials: Materials, tune: Finetune | None, class_weights: Sequence[float]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": materials.preset.teacher.model,
-        "parameters": parameters(materials.loaded.model),
+        "answers": None if materials.answers is None else materials.answers.source,
+        "parameters": None if materials.teacher is None else parameters(materials.teacher),
         "finetune": tune is not None,
         "cached": False,
     }
     if tune is not None:
-        dev = materials.dev.tokens[materials.dev.primary]
+        texts = materials.teacher_texts
         key = cache_key(
-            materials.teacher_hash, tune, materials.train, dev, materials.data.spec, materials.precision, class_weights,
+            materials.teacher_hash, tune, texts.train, texts.dev.tokens[texts.dev.primary], materials.data.spec, materials.precision, class_weights,
             materials.preset.train.evaluate_precision,
         )  # fmt: skip
         facts["cached"] = StoredTeacher.cached(key).exists()
@@ -242,7 +245,7 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
     settings = replace(settings, learning_rate=0.0)
     models.student.requires_grad_(True).train()
     cached = None
-    if models.teacher is not None and can_cache(settings):
+    if "logits" in settings.stage.terms() if models.teacher is None else can_cache(settings):
         cached = torch.zeros(len(tokens), materials.data.spec.outputs, device=materials.device)
     losses = StepLosses(
         settings,
@@ -260,7 +263,8 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
         lam = 0.7 if settings.mixup else None
         pad_to = settings.pad_to
         counts = Counts.of(tokens.lengths[rows], mixed=lam is not None, pad_to=pad_to)
-        batch = collate(tokens, rows, pad_id=materials.pad_id, pad_to=pad_to)
+        pad_id = materials.teacher_texts.dev.pad_id if settings.role == "teacher" else materials.pad_id
+        batch = collate(tokens, rows, pad_id=pad_id, pad_to=pad_to)
         for part in batch.mirrored_parts(settings.accumulate, trim=pad_to is None):
             torch.autograd.backward(losses(part.to(materials.device), counts, lam, 0.1).total)
         optimiser.step(0.0)

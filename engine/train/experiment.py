@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
@@ -34,7 +36,7 @@ from engine.record.teacher_folder import link_teacher
 from engine.report import units
 from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
-from engine.train.dev_evaluation import Dev, LogitsBySplit
+from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.inputs import check_inputs, inputs_changed, inputs_of
 from engine.train.loop import RunContext, StagePosition, StageRun
@@ -144,10 +146,16 @@ class Experiment:
         own = rows_of_stages(materials, report=session.phases)
         self._warnings = list(materials.warnings)
         self.inputs = inputs_of_stages(materials, own, report=session.phases, warn=self._warnings.append)
+        self.teacher_inputs = self.inputs
+        """The same inputs as the teacher reads them."""
+        if materials.own_texts is not None:
+            self.teacher_inputs = inputs_of_stages(
+                materials, own, materials.own_texts, report=session.phases, warn=self._warnings.append
+            )
         self.findings = (
             *materials.findings,
             *own.findings,
-            *stage_findings(materials.preset, materials.loaded, own.rows, self.inputs),
+            *stage_findings(materials.reader, own.rows, self.inputs),
         )
         session.phases("hashing data and models")
         self.content = inputs_of(materials, own.rows)
@@ -202,7 +210,8 @@ class Experiment:
             say(self.session, warning, level="warning")
         if self.resumption.extended:
             say(self.session, "the baseline starts again, because the student is trained for longer")
-        for note in (*data.notes, *loaded.notes):
+        answers = self.materials.answers
+        for note in (*data.notes, *(() if answers is None else answers.notes), *loaded.notes):
             say(self.session, note)
         for finding in self.findings:
             if finding.severity != "refusal":
@@ -210,7 +219,7 @@ class Experiment:
 
     def _results(
         self,
-        teacher: PreTrainedModel,
+        teacher: PreTrainedModel | None,
         answers: LogitsBySplit,
         student: PreTrainedModel,
         baseline: PreTrainedModel | None,
@@ -221,20 +230,25 @@ class Experiment:
         thresholds = {name: self._thresholds(model, name) for name, model in models.items()}
         with self.session.phases.writing("saving the student"):
             spec = replace(materials.data.spec, thresholds=thresholds["student"])
-            save_model(student, materials.loaded.tokenizer, spec, folder)
+            save_model(student, materials.tokenizer, spec, folder)
         with self.session.phases.open("measuring the models") as report:
             last = materials.preset.stage[-1].name
             logits = {
                 "student": dev.all_logits(student, known=self.logits.get(last), report=report, name="student"),
-                "teacher": self._teacher_answers(teacher, dev, answers, report=report),
+                "teacher": answers
+                if teacher is None
+                else self._teacher_answers(teacher, answers, test=True, report=report),
             }
             if baseline is not None:
                 known = self.logits.get(self.stages[-1].name)
                 logits["baseline"] = dev.all_logits(baseline, known=known, report=report, name="baseline")
             measured = {
-                "teacher": results.measure_model(teacher, dev, logits["teacher"], None, thresholds["teacher"]),
-                "student": results.measure_model(student, dev, logits["student"], folder, thresholds["student"]),
+                "student": results.measure_model(student, dev, logits["student"], folder, thresholds["student"])
             }
+            if answers:
+                measured["teacher"] = results.measure_model(
+                    teacher, dev, logits["teacher"], None, thresholds["teacher"]
+                )
             fresh = materials.preset.student.init == "scratch" or (
                 materials.preset.student.init == "pretrained" and materials.loaded.fresh_head
             )
@@ -243,9 +257,11 @@ class Experiment:
                 measured["baseline"] = results.measure_model(
                     baseline, dev, logits["baseline"], None, thresholds["baseline"]
                 )
-            latency = results.measure_latency({"teacher": teacher, "student": student}, dev, report=report)
+            timed = {"student": student} if teacher is None else {"teacher": teacher, "student": student}
+            latency = results.measure_latency(timed, dev, report=report)
             report("hashing the models")
-            measured["teacher"]["content"] = self.teacher_content
+            if answers:
+                measured["teacher"]["content"] = self.teacher_content
             measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
             results.save_texts(self.run_dir, dev, materials.data)
@@ -260,12 +276,17 @@ class Experiment:
         results.write(self.run_dir, document)
         return document
 
-    def _thresholds(self, model: PreTrainedModel, name: str) -> tuple[float, ...]:
-        """From which probability each label applies for a model, chosen on the training rows; none where 0.5 counts."""
+    def _thresholds(self, model: PreTrainedModel | None, name: str) -> tuple[float, ...]:
+        """From which probability each label applies for a model (a teacher that is None: for its answers), chosen on the
+        training rows; none where 0.5 counts."""
         materials = self.materials
         if materials.preset.task.thresholds is None:
             return ()
-        batches = LengthBatches(materials.train, materials.device, materials.pad_id)
+        if model is None:
+            assert materials.answers is not None, "without a teacher there are answers"
+            return best_thresholds(sigmoid(materials.answers.train), materials.train_labels)
+        texts = materials.teacher_texts if name == "teacher" else materials
+        batches = LengthBatches(texts.train, materials.device, texts.dev.pad_id)
         phase = f"choosing the thresholds of the {name} on the training rows"
         with self.session.phases.open(phase) as report:
             logits = predict(model, batches, report=report, phase=phase)
@@ -281,27 +302,33 @@ class Experiment:
     # -- data
 
     def _tokens_of(self, settings: StageSettings) -> TokenSet:
+        if settings.role == "teacher":
+            return self.materials.teacher_texts.train
         return self.inputs.get(settings.name, self.materials.train)
 
     # -- the teacher
 
-    def _teacher(self) -> PreTrainedModel:
+    def _teacher(self) -> PreTrainedModel | None:
+        """The fine-tuned teacher; None where it is a file of answers."""
         materials = self.materials
+        if materials.answers is not None:
+            return None
         loaded, spec = materials.loaded, materials.data.spec
         model = loaded.model.to(materials.device)
         settings = self.stages[0] if self.stages[0].role == "teacher" else None
         tune = materials.preset.teacher.finetune
-        dev = materials.dev.tokens[materials.dev.primary]
+        sets = materials.teacher_texts.dev
+        dev = sets.tokens[sets.primary]
         if settings is None or tune is None:
             with self.session.phases.open("finding the order of the teacher's classes") as report:
-                note = settle_order(loaded, spec, dev, device=materials.device, pad_id=materials.pad_id, report=report)
+                note = settle_order(loaded, spec, dev, device=materials.device, pad_id=sets.pad_id, report=report)
             if note:
                 guessed = guessed_order(note)
                 self.findings = (*self.findings, guessed)
                 say_finding(self.session, guessed)
             return model.eval()
         key = cache_key(
-            materials.teacher_hash, tune, materials.train, dev, spec, materials.precision, settings.class_weights,
+            materials.teacher_hash, tune, materials.teacher_texts.train, dev, spec, materials.precision, settings.class_weights,
             materials.preset.train.evaluate_precision,
         )  # fmt: skip
         warn = partial(say, self.session, level="warning")
@@ -317,7 +344,7 @@ class Experiment:
             folder = entry.folder
             if stored is None:
                 self._check_objectives(model)
-                self._run(0, settings, Models(student=model), materials.train)
+                self._run(0, settings, Models(student=model), materials.teacher_texts.train)
                 trained = self.finished["teacher"]
                 with self.session.phases.writing("saving the teacher"):
                     folder = store_teacher(entry, self.run_dir, loaded, spec, trained, warn).folder
@@ -350,18 +377,29 @@ class Experiment:
             say(self.session, "another run is training the same teacher; waiting for it")
         self.session.phases("waiting for the teacher of another run")
 
-    def _measure_teacher(self, teacher: PreTrainedModel) -> LogitsBySplit:
-        """Record the teacher's metrics; returns its logits on dev, which no longer change."""
-        dev, spec = self.materials.dev, self.materials.data.spec
-        teacher.requires_grad_(False)
+    def _measure_teacher(self, teacher: PreTrainedModel | None) -> LogitsBySplit:
+        """Record the teacher's metrics; returns its logits on dev, which no longer change, and on test where they come from
+        a file. Nothing where a file doesn't answer every row of the primary dev set: then the teacher has no figures."""
+        dev, spec, given = self.materials.dev, self.materials.data.spec, self.materials.answers
         floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary), dev.groups(dev.primary))[
             spec.primary
         ]
-        with self.session.phases.open("evaluating the teacher") as report:
-            self.teacher_content = content_hash(teacher)
-            answers = self._teacher_answers(teacher, dev, self.logits.get("teacher"), report=report)
+        if teacher is None:
+            assert given is not None, "without a teacher there are answers"
+            self.teacher_content = given.content()
+            answers = given.measured if dev.primary in given.logits else {}
+        else:
+            teacher.requires_grad_(False)
+            with self.session.phases.open("evaluating the teacher") as report:
+                self.teacher_content = content_hash(teacher)
+                answers = self._teacher_answers(teacher, self.logits.get("teacher"), report=report)
+        if not answers:
+            self.session.update(majority=floor, metric_name=spec.primary)
+            return answers
         metrics = {
-            split: compute(spec, logits, dev.labels(split), dev.groups(split)) for split, logits in answers.items()
+            split: compute(spec, logits, dev.labels(split), dev.groups(split))
+            for split, logits in answers.items()
+            if split in dev.tokens
         }
         for split, values in metrics.items():
             self.session.events.write(
@@ -372,7 +410,9 @@ class Experiment:
         self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
         if score <= floor:
             advice = (
-                "its tokenizer doesn't know many of the words (see above)"
+                "check that its answers belong to these rows"
+                if teacher is None
+                else "its tokenizer doesn't know many of the words (see above)"
                 if has(self.findings, "unknown-tokens")
                 else "check that its label names match the task's, or fine-tune it (add [teacher.finetune])"
                 if self.stages[0].role != "teacher"
@@ -387,15 +427,18 @@ class Experiment:
         return answers
 
     def _teacher_answers(
-        self, teacher: PreTrainedModel, dev: Dev, known: LogitsBySplit | None, *, report: Report
+        self, teacher: PreTrainedModel, known: LogitsBySplit | None, *, test: bool = False, report: Report
     ) -> LogitsBySplit:
+        """The teacher's logits on the dev sets, and on `test` if asked."""
+        texts = self.materials.teacher_texts
+        dev = texts.measured if test else texts.dev
         warn = partial(say, self.session, level="warning")
         return teacher_answers(teacher, self.teacher_content, dev, warn=warn, known=known, report=report)
 
     # -- the student
 
     def _train_student(
-        self, index: int, settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel
+        self, index: int, settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel | None
     ) -> None:
         later = [stage.name for stage in self.stages[index + 1 :] if stage.role == "student"]
         if any(name in self.saved for name in later):
@@ -424,7 +467,7 @@ class Experiment:
                 level="warning",
             )
 
-    def _baseline(self, teacher: PreTrainedModel) -> PreTrainedModel | None:
+    def _baseline(self, teacher: PreTrainedModel | None) -> PreTrainedModel | None:
         settings = self.stages[-1]
         if settings.role != "baseline":
             return None
@@ -439,27 +482,18 @@ class Experiment:
         """Train the student of `models` in one stage, load the weights that the stage passes on, and record its results."""
         materials = self.materials
         models.student.requires_grad_(True)
+        sets = materials.teacher_texts.dev if settings.role == "teacher" else materials.dev
         with self.session.reading("preparing the stage") as report:
-            cached_logits = teacher_logits(
-                settings,
-                models.teacher,
-                tokens,
-                autocast=materials.accelerator.autocast,
-                precision=materials.precision,
-                device=materials.device,
-                pad_id=materials.pad_id,
-                report=report,
-                warn=partial(say, self.session, level="warning"),
-            )
+            cached_logits = self._logits_of_teacher(settings, models.teacher, tokens, report)
         models.student.train()
-        job = StageJob(settings, models, tokens, cached_logits, materials.pad_id, replace(materials.dev))
+        job = StageJob(settings, models, tokens, cached_logits, sets.pad_id, replace(sets))
         self.ranks.send(job)
         losses = job.losses(materials.accelerator, self.ranks)
         context = RunContext(
             session=self.session,
             accelerator=materials.accelerator,
             train=materials.preset.train,
-            pad_id=materials.pad_id,
+            pad_id=sets.pad_id,
             finished=self.finished,
             document=materials.preset.document(),
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
@@ -470,7 +504,7 @@ class Experiment:
         try:
             with own_stream(materials.device):
                 position = StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals))
-                dev = materials.dev.shared(self.ranks, materials.device) if self.ranks.several else materials.dev
+                dev = sets.shared(self.ranks, materials.device) if self.ranks.several else sets
                 evaluate = partial(dev.evaluate, role=settings.role)
                 stage = StageRun(context, settings, position, models, tokens, losses, evaluate)
                 saved = self.saved.get(settings.name)
@@ -498,6 +532,29 @@ class Experiment:
             "best_weights": progress.best_weights,
             "self_teacher": progress.self_teacher,
         }
+
+    def _logits_of_teacher(
+        self, settings: StageSettings, teacher: PreTrainedModel | None, tokens: TokenSet, report: Report
+    ) -> Tensor | None:
+        """The teacher's logits by row of the stage's inputs, where they don't change; None where it computes them in each
+        step, or the stage reads none."""
+        materials = self.materials
+        if materials.answers is not None:
+            reads = "logits" in settings.stage.terms()
+            return torch.from_numpy(materials.answers.train).to(materials.device) if reads else None
+        texts = materials.teacher_texts
+        return teacher_logits(
+            settings,
+            teacher,
+            self.teacher_inputs.get(settings.name, texts.train),
+            lengths=tokens.lengths,
+            autocast=materials.accelerator.autocast,
+            precision=materials.precision,
+            device=materials.device,
+            pad_id=texts.dev.pad_id,
+            report=report,
+            warn=partial(say, self.session, level="warning"),
+        )
 
     # -- resuming
 

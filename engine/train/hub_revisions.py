@@ -19,7 +19,7 @@ def pinned(preset: Preset) -> Preset:
     Local models and data, and those already pinned, stay as they are: a preset without others is returned itself.
     """
     commits = {"task": data_commit(preset.task), "teacher": None, "student": None}
-    if preset.teacher.model != "scratch":
+    if preset.teacher.model not in ("scratch", None):
         commits["teacher"] = model_commit(preset.teacher.model, preset.teacher.revision)
     if preset.student.init not in ("teacher", "pretrained", "scratch"):
         commits["student"] = model_commit(preset.student.init, preset.student.revision)

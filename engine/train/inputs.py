@@ -12,9 +12,7 @@ from engine.data.tasks import GLUE, HUB_DATASET
 from engine.data.tokens import tokenizer_hash
 from engine.data.types import Example, TaskData
 from engine.errors import DataError, RunError
-from engine.models.export import content_hash
 from engine.models.load import LoadedModel
-from engine.models.students import named_init
 from engine.preset.schema import Corpus, OtherTask, Task, UnlabelledFiles
 from engine.preset.text import listed, plain
 from engine.record.inputs import (
@@ -39,30 +37,25 @@ UNRECORDED = (
 def inputs_of(materials: Materials, stage_rows: Mapping[str, Sequence[Example]]) -> RunInputs:
     """The inputs of a run as they are now; `stage_rows` holds the rows of stages that have their own data.
 
-    Call it before the teacher is fine-tuned: its weights count as loaded. Loads the model in `student.init`, if there is
-    one; raises ModelError as loading it for training does.
+    Call it before the teacher is fine-tuned: its weights count as loaded.
     """
     preset, data, loaded = materials.preset, materials.data, materials.loaded
     sources = {stage.name: _source_of_stage(stage.data) for stage in preset.stage if stage.data != "task"}
-    teacher = preset.teacher
-    student = named_init(
-        preset.student,
-        loaded.tokenizer,
-        data.spec,
-        seed=0,
-        max_length=preset.task.max_length,
-        trust=teacher.trust_remote_code,
-        consent=materials.consent,
-    )
+    teacher, init, answers = preset.teacher, _at(preset.student.init, preset.student.revision), materials.answers
     train, dev = task_data(preset.task, data)
+    stages = {name: InputRows(sources[name], len(rows), rows_hash(rows)) for name, rows in stage_rows.items()}
+    if answers is not None:
+        given = InputRows(answers.source, answers.rows, answers.content())
+        own = None if init == "scratch" else _model(loaded, init, materials.teacher_hash)
+        return RunInputs(train, dev, None, own, stages, given)
+    assert teacher.model is not None, "a teacher without answers is a model"
+    initial = materials.initial
     return RunInputs(
         train,
         dev,
         _model(loaded, _at(teacher.model, teacher.revision), materials.teacher_hash),
-        None
-        if student is None
-        else _model(student, _at(preset.student.init, preset.student.revision), content_hash(student.model)),
-        {name: InputRows(sources[name], len(rows), rows_hash(rows)) for name, rows in stage_rows.items()},
+        None if initial is None else InputModel(init, initial.weights, tokenizer_hash(initial.tokenizer)),
+        stages,
     )
 
 

@@ -10,29 +10,82 @@ from dataclasses import dataclass, replace
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from engine.data.answers import Answers, load_answers
 from engine.data.class_weights import class_weights
 from engine.data.examples import Examples
 from engine.data.findings import Finding
 from engine.data.load import inputs_for, load_task, source_name
 from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
-from engine.data.types import TEST, Example, TaskData
+from engine.data.types import TEST, Example, TaskData, TaskSpec
+from engine.errors import ModelError
 from engine.models.attention import choose_attention
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
-from engine.models.students import make_student
+from engine.models.students import has_own_words, make_student, named_init, reader_of, student_of_answers
+from engine.models.vocabularies import needs_same_words
 from engine.preset.schema import Preset, Stage
+from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
 from engine.train.dev_evaluation import Dev, Labels
-from engine.train.run_findings import task_findings
+from engine.train.run_findings import Reader, reader_name, task_findings
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, bound_terms, shape_of
 from engine.user.consent import NONE, Consent
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InitialModel:
+    """The model that `student.init` names, as loaded: what identifies it, and how it reads texts."""
+
+    weights: str
+    """Hash of its weights."""
+    tokenizer: PreTrainedTokenizerBase
+    reader: Reader
+    has_own_words: bool
+    """Whether its vocabulary is another one than the teacher's: then each of the two reads its own tokens."""
+
+    @classmethod
+    def of(cls, preset: Preset, teacher: LoadedModel, spec: TaskSpec, consent: Consent) -> InitialModel | None:
+        """Load it, beside a teacher that is a model; None where `init` names none. Raises ModelError, also for a
+        vocabulary with which a stage cannot work."""
+        loaded = named_init(
+            preset.student,
+            teacher.tokenizer,
+            spec,
+            seed=0,
+            max_length=preset.task.max_length,
+            trust=preset.teacher.trust_remote_code,
+            consent=consent,
+        )
+        if loaded is None:
+            return None
+        other = has_own_words(loaded, teacher)
+        if other and (reason := needs_same_words(preset.stage)) is not None:
+            sentence = f"{plain(preset.student.init)} and the teacher have different vocabularies: {reason}"
+            raise ModelError(sentence, kind="vocabularies-differ", key="student.init")
+        reader = Reader.of(preset.student.init, loaded, preset.task.max_length)
+        return cls(content_hash(loaded.model), loaded.tokenizer, reader, other)
+
+
+@dataclass(frozen=True)
+class TaskTexts:
+    """The rows of a task as one tokenizer reads them; `test` is that of `Materials`."""
+
+    tokenizer: PreTrainedTokenizerBase
+    train: TokenSet
+    dev: Dev
+    test: TokenSet | None
+
+    @property
+    def measured(self) -> Dev:
+        """The dev sets, and the test set after them."""
+        return self.dev if self.test is None else replace(self.dev, tokens={**self.dev.tokens, TEST: self.test})
 
 
 @dataclass(frozen=True)
@@ -42,6 +95,7 @@ class Materials:
     preset: Preset
     data: TaskData
     loaded: LoadedModel
+    """The teacher; where that is a file of answers, the model that the student starts from."""
     train: TokenSet
     dev: Dev
     accelerator: Accelerator
@@ -54,6 +108,36 @@ class Materials:
     """Sentences about what could not be stored for later runs."""
     test: TokenSet | None = None
     """The test set. Only `measured` has it, for the measurement after training: `dev` decides everything before."""
+
+    answers: Answers | None = None
+    """Those of a teacher that is a file: then there is no teacher to run."""
+    initial: InitialModel | None = None
+    """Of `student.init`, where that names a model beside a teacher."""
+    own_texts: TaskTexts | None = None
+    """As the teacher reads them, where the student has a vocabulary of its own: `train`, `dev` and `test` are the student's."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The student's."""
+        assert self.own_texts is None or self.initial is not None
+        return self.loaded.tokenizer if self.own_texts is None or self.initial is None else self.initial.tokenizer
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the texts of the student's stages."""
+        if self.own_texts is not None and self.initial is not None:
+            return self.initial.reader
+        return Reader.of(reader_name(self.preset), self.loaded, self.preset.task.max_length)
+
+    @property
+    def teacher_texts(self) -> TaskTexts:
+        """The rows as the teacher reads them."""
+        return self.own_texts or TaskTexts(self.loaded.tokenizer, self.train, self.dev, self.test)
+
+    @property
+    def teacher(self) -> PreTrainedModel | None:
+        """The teacher, if it is a model."""
+        return self.loaded.model if self.answers is None else None
 
     @property
     def measured(self) -> Dev:
@@ -90,33 +174,46 @@ def load_materials(
     Raises DataError and ModelError for what cannot be loaded; refusals among the findings are left to the caller.
     """
     data = load_task(preset.task, report=report)
+    answers = None
+    if preset.teacher.answers is not None:
+        answers = load_answers(preset.teacher, preset.task, data, report=report)
     warnings: list[str] = []
     texts = (text for row in Examples.of(data.train).inputs() for text in row if text)
     length = preset.task.max_length
     loaded = load_teacher(
-        preset.teacher, data.spec, train_texts=texts, max_length=length, consent=consent, report=report
+        reader_of(preset), data.spec, train_texts=texts, max_length=length, consent=consent, report=report
     )
 
-    def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
-        source = source_name(preset.task, split)
-        return tokenise(rows, loaded.tokenizer, length, report=report, what=what, source=source, warn=warnings.append)
-
-    train = tokens_of(data.train, "training rows")
-    dev = {split: tokens_of(rows, f"rows of {split}", split) for split, rows in data.dev.items()}
-    test = tokens_of(data.test, "rows of test", TEST) if data.test else None
-    seen = None
-    if count := preset.train.evaluate_train:
-        rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
-        seen = tokens_of(rows, "training rows to evaluate")
+    initial = None if answers is not None else InitialModel.of(preset, loaded, data.spec, consent)
     dtype = torch.bfloat16 if preset.train.evaluate_precision == "bf16" else torch.float32
-    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen, dtype)
+
+    def read_by(tokenizer: PreTrainedTokenizerBase) -> TaskTexts:
+        def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
+            source = source_name(preset.task, split)
+            return tokenise(rows, tokenizer, length, report=report, what=what, source=source, warn=warnings.append)
+
+        train = tokens_of(data.train, "training rows")
+        dev = {split: tokens_of(rows, f"rows of {split}", split) for split, rows in data.dev.items()}
+        test = tokens_of(data.test, "rows of test", TEST) if data.test else None
+        seen = None
+        if count := preset.train.evaluate_train:
+            rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
+            seen = tokens_of(rows, "training rows to evaluate")
+        sets = Dev(data.spec, dev, int(tokenizer.pad_token_id or 0), accelerator.device, seen, dtype)
+        return TaskTexts(tokenizer, train, sets, test)
+
+    read = read_by(loaded.tokenizer)
+    own = read_by(initial.tokenizer) if initial is not None and initial.has_own_words else read
     report("hashing the teacher")
     teacher_hash = content_hash(loaded.model)
     report("checking data, tokens and labels")
-    findings = task_findings(preset, data, loaded, train, dev if test is None else {**dev, TEST: test})
+    findings = task_findings(preset, data, loaded, read.train, read.measured.tokens)
+    if initial is not None and own is not read:
+        findings += initial.reader.findings("training inputs of the student", data.train, own.train)
     materials = Materials(
-        preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent, tuple(warnings), test
-    )
+        preset, data, loaded, own.train, own.dev, accelerator, teacher_hash, findings, consent, tuple(warnings), own.test,
+        answers, initial, None if own is read else read,
+    )  # fmt: skip
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
@@ -144,20 +241,21 @@ def rows_of_stages(materials: Materials, *, report: Report = unreported) -> Stag
 def inputs_of_stages(
     materials: Materials,
     own: StageRows,
+    texts: TaskTexts | None = None,
     *,
     report: Report = unreported,
     warn: Callable[[str], object] = log.warning,
 ) -> dict[str, TokenSet]:
     """Tokenised inputs of each of the preset's stages, by stage name; `own` is what `rows_of_stages` gives.
 
-    `warn` takes a sentence where the disk has no room for their tokens.
+    As the student reads them, or the reader of `texts`. `warn` takes a sentence where the disk has no room for their tokens.
     """
     preset = materials.preset
 
     def of(stage: Stage) -> TokenSet:
         if stage.name not in own.rows:
-            return materials.train
-        tokenizer, length = materials.loaded.tokenizer, preset.task.max_length
+            return materials.train if texts is None else texts.train
+        tokenizer, length = materials.tokenizer if texts is None else texts.tokenizer, preset.task.max_length
         what = f"inputs of stage {stage.name}"
         return tokenise(own.rows[stage.name], tokenizer, length, report=report, what=what, warn=warn)
 
@@ -198,20 +296,24 @@ def models_of(
 
 
 def new_student(
-    materials: Materials, teacher: PreTrainedModel, note: Callable[[str], None] | None = None
+    materials: Materials, teacher: PreTrainedModel | None, note: Callable[[str], None] | None = None
 ) -> PreTrainedModel:
-    """The preset's student on the run's device, before any training; `note` as in `make_student`."""
+    """The preset's student on the run's device, before any training; `note` as in `make_student`. `teacher` is None where
+    that is a file of answers."""
     preset = materials.preset
-    student = make_student(
-        preset.student,
-        preset.teacher,
-        teacher,
-        materials.loaded.tokenizer,
-        materials.data.spec,
-        seed=preset.seed,
-        max_length=preset.task.max_length,
-        note=note,
-        consent=materials.consent,
-    )
+    if teacher is None:
+        student = student_of_answers(preset.student, materials.loaded.model)
+    else:
+        student = make_student(
+            preset.student,
+            preset.teacher,
+            teacher,
+            materials.loaded.tokenizer,
+            materials.data.spec,
+            seed=preset.seed,
+            max_length=preset.task.max_length,
+            note=note,
+            consent=materials.consent,
+        )
     choose_attention(student, materials.device, materials.precision)
     return student.requires_grad_(True).to(materials.device)

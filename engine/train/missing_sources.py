@@ -68,7 +68,7 @@ def _sources(preset: Preset, report: Report) -> Iterator[tuple[str, Callable[[],
         elif isinstance(stage.data, OtherTask):
             yield _task_name(stage.data.task), partial(load_task, stage.data.task, report=report)
     teacher, student = preset.teacher, preset.student
-    if teacher.model != "scratch":
+    if teacher.model not in ("scratch", None):
         yield f"the model {plain(teacher.model)}", partial(check_available, teacher.model, teacher.revision)
     if teacher.tokenizer is not None:
         tokenizer = partial(check_available, teacher.tokenizer, weights=False)

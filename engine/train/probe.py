@@ -230,6 +230,12 @@ def _finished(run_dir: Path) -> tuple[Status, str]:
     if entry.state in IN_PROGRESS:
         sentence = f"{run_dir.name} is {entry.state}; it can be probed once it has finished"
         raise RunError(sentence, kind="run-not-probeable")
+    if load_run_preset(run_dir).preset.teacher.model is None:
+        sentence = (
+            f"{run_dir.name} cannot be probed: its teacher is a file of answers, and a probe measures how far the student's layers "
+            "are from those of a model"
+        )
+        raise RunError(sentence, kind="run-not-probeable")
     student = student_hash(run_dir)
     if student is None:
         raise RunError(
@@ -253,6 +259,12 @@ def load_subject(
     student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec, consent=consent, report=report)
     notes: list[str] = []
     teacher, weights = _teacher(run_dir, preset, data, device, notes, consent, report)
+    if student.tokenizer.get_vocab() != teacher.tokenizer.get_vocab():
+        sentence = (
+            f"{run_dir.name} cannot be probed: its student has another vocabulary than its teacher, so that their layers have no "
+            "tokens in common to compare"
+        )
+        raise RunError(sentence, kind="run-not-probeable")
     count = min(examples, len(data.train), len(data.dev[data.primary_dev]))
     tokens = {
         side: tokenise(few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length)
@@ -266,7 +278,7 @@ def load_subject(
     changed, sentences = _changes(run_dir, preset, data, weights, recorded)
     train, dev = task_data(preset.task, data)
     inputs = {"train": train.content, "dev": dev[data.primary_dev].content}
-    if recorded is not None:
+    if recorded is not None and recorded.teacher is not None:
         inputs[TEACHER] = recorded.teacher.weights
     return Subject(
         student,
@@ -291,7 +303,7 @@ def _changes(
         if change.name in ("train", data.primary_dev):
             names.append("train" if change.name == "train" else "dev")
             sentences.append(f"{change} has changed since this run was trained: these figures are about the new rows")
-    before = recorded.teacher.weights if recorded is not None else None
+    before = recorded.teacher.weights if recorded is not None and recorded.teacher is not None else None
     if preset.teacher.finetune is not None:
         before = word(mapping((read_json(run_dir / RESULTS) or {}).get(TEACHER)).get("content"))
     if before not in (None, teacher):

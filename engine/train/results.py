@@ -66,33 +66,40 @@ def head_trained(stages: Stages, *, fresh: bool) -> bool:
 
 
 def measure_model(
-    model: PreTrainedModel,
+    model: PreTrainedModel | None,
     dev: Dev,
     logits: LogitsBySplit,
     folder: Path | None = None,
     thresholds: tuple[float, ...] = (),
 ) -> dict[str, Any]:
-    """Metrics on every dev split (from `logits`) and size of a model; `folder` has its weights.
+    """Metrics on every dev split (from `logits`) and size of a model; `folder` has its weights. A teacher that is a file of
+    answers is no model (None), and has no size.
 
     `thresholds` are those of its labels, where they were chosen.
     """
     spec = replace(dev.spec, thresholds=thresholds)
     metrics = {split: compute(spec, values, dev.labels(split), dev.groups(split)) for split, values in logits.items()}
     test = {TEST: metrics[TEST]} if TEST in metrics else {}
+    size = {} if model is None else {
+        "layers": int(model.config.num_hidden_layers),
+        "parameters": parameters(model),
+        "bytes": _weights_size(folder, model),
+    }  # fmt: skip
     return {
         "metrics": metrics[dev.primary],
         "dev_extra": {split: values for split, values in metrics.items() if split not in (dev.primary, TEST)},
         **test,
-        "layers": int(model.config.num_hidden_layers),
-        "parameters": parameters(model),
-        "bytes": _weights_size(folder, model),
+        **size,
         **({"thresholds": dict(zip(spec.labels, thresholds, strict=True))} if thresholds else {}),
         "logits": logits,
     }
 
 
-def _agreement(spec: TaskSpec, teacher: dict[str, Any], student: dict[str, Any], split: str) -> float:
-    """How much student and teacher agree on a split, each at its own thresholds."""
+def _agreement(spec: TaskSpec, teacher: dict[str, Any] | None, student: dict[str, Any], split: str) -> float | None:
+    """How much student and teacher agree on a split, each at its own thresholds; None where the teacher is a file that doesn't
+    answer it."""
+    if teacher is None or split not in teacher["logits"]:
+        return None
     return agreement(
         _own(spec, teacher), teacher["logits"][split], student["logits"][split], other_spec=_own(spec, student)
     )
@@ -124,18 +131,19 @@ def _speed(latency: Latency, name: str) -> dict[str, float]:
 def closing(
     dev: Dev, train_labels: np.ndarray, models: dict[str, dict[str, Any]], stages: Stages, latency: Latency
 ) -> dict[str, Any]:
-    """The comparison in the closing table, from the measurements of each model: teacher, student, baseline if any."""
-    teacher, student, baseline = models["teacher"], models["student"], models.get("baseline")
+    """The comparison in the closing table, from the measurements of each model: student, teacher and baseline if any."""
+    student, teacher, baseline = models["student"], models.get("teacher"), models.get("baseline")
     spec, primary = dev.spec, dev.primary
     floor = majority(spec, train_labels, dev.labels(primary), dev.groups(primary))
-    own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
+    own, least = student["metrics"][spec.primary], floor[spec.primary]
+    theirs = least if teacher is None else teacher["metrics"][spec.primary]
     comparable = theirs > least and student.get("head_trained", True)
     return {
         "task": spec.name,
         "metric": spec.primary,
         "split": primary,
         "majority": floor,
-        "teacher": _without_logits(teacher) | _speed(latency, "teacher"),
+        "teacher": None if teacher is None else _without_logits(teacher) | _speed(latency, "teacher"),
         "student": _without_logits(student) | _speed(latency, "student"),
         "baseline": _without_logits(baseline) if baseline else None,
         "self_teacher": self_teacher_of(stages),
@@ -159,7 +167,7 @@ def closing(
 
 
 def _test(
-    sets: Dev, train_labels: np.ndarray, teacher: dict[str, Any], student: dict[str, Any]
+    sets: Dev, train_labels: np.ndarray, teacher: dict[str, Any] | None, student: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """What the test set says besides the metrics of each model; nothing without one."""
     if TEST not in sets.tokens:

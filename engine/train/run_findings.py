@@ -16,6 +16,7 @@ from engine.evaluate.predict import takes_types
 from engine.models.families import family_of
 from engine.models.load import LoadedModel
 from engine.models.problem_types import teacher_of_other_kind
+from engine.models.students import reader_of
 from engine.preset.kinds import Kind
 from engine.preset.schema import Preset
 from engine.preset.text import plain
@@ -51,7 +52,7 @@ def task_findings(
 
     Dev tokens are only mentioned where they are worse than training tokens.
     """
-    reader = Reader.of(preset.teacher.model, loaded, preset.task.max_length)
+    reader = Reader.of(reader_name(preset), loaded, preset.task.max_length)
     found = [*_model_findings(preset, loaded, data.spec.kind), *data_findings(data)]
     found += reader.findings("training inputs", data.train, train)
     known = {(finding.kind, finding.severity) for finding in found}
@@ -63,12 +64,9 @@ def task_findings(
 
 
 def stage_findings(
-    preset: Preset, loaded: LoadedModel, own: Mapping[str, Sequence[Example]], tokens: Mapping[str, TokenSet]
+    reader: Reader, own: Mapping[str, Sequence[Example]], tokens: Mapping[str, TokenSet]
 ) -> tuple[Finding, ...]:
     """The findings about the stages with data of their own: their examples and tokens by stage name."""
-    if not own:
-        return ()
-    reader = Reader.of(preset.teacher.model, loaded, preset.task.max_length)
     found = (reader.findings(f"inputs of {name}", examples, tokens[name]) for name, examples in own.items())
     return tuple(chain.from_iterable(found))
 
@@ -91,11 +89,16 @@ def has(findings: Iterable[Finding], kind: str) -> bool:
     return any(finding.kind == kind and finding.severity == "warning" for finding in findings)
 
 
+def reader_name(preset: Preset) -> str:
+    """What sentences call the model that reads the texts: see `reader_of`."""
+    return preset.teacher.model or preset.student.init
+
+
 def _model_findings(preset: Preset, loaded: LoadedModel, kind: Kind) -> Iterator[Finding]:
     objectives = {name for stage in preset.stage for name in stage.terms()}
-    finetuned = preset.teacher.finetune is not None
+    finetuned = reader_of(preset).finetune is not None
     fault = teacher_of_other_kind(
-        preset.teacher.model, loaded.problem_type, kind=kind, finetuned=finetuned, objectives=objectives
+        reader_name(preset), loaded.problem_type, kind=kind, finetuned=finetuned, objectives=objectives
     )
     if fault is not None:
         sentence, problem = fault
@@ -103,14 +106,14 @@ def _model_findings(preset: Preset, loaded: LoadedModel, kind: Kind) -> Iterator
     if loaded.foreign_tokenizer:
         sentence = (
             f"teacher.tokenizer names {plain(preset.teacher.tokenizer or '')}, whose vocabulary is not that of the tokenizer of "
-            f"{plain(preset.teacher.model)}: unless the model was trained with it, the model reads other words than the "
+            f"{plain(reader_name(preset))}: unless the model was trained with it, the model reads other words than the "
             "texts have"
         )
         yield Finding(sentence, kind="foreign-tokenizer", severity="warning", subject="model")
     config, pad = loaded.model.config, loaded.tokenizer.pad_token_id
     if family_of(config).positions_offset and pad != config.pad_token_id:
         sentence = (
-            f"the padding token of the tokenizer has the id {pad}, but that of the model {plain(preset.teacher.model)} is "
+            f"the padding token of the tokenizer has the id {pad}, but that of the model {plain(reader_name(preset))} is "
             f"{config.pad_token_id}, from which it counts positions: use a tokenizer that belongs to the model"
         )
         facts = {"tokenizer": pad, "model": config.pad_token_id}

@@ -16,6 +16,7 @@ from engine.data.batches import Batch
 from engine.distill import annealing, layer_maps, transport
 from engine.distill.activations import Activations, ActivationSpec
 from engine.distill.layer_maps import Flow
+from engine.distill.mixup import mix_answers
 from engine.distill.model_shape import ModelShape
 from engine.distill.objectives import OBJECTIVES
 from engine.distill.terms import (
@@ -308,8 +309,13 @@ class StepLosses:
             else:
                 return None
             if self.teacher_logits is not None:
-                activations.logits = self.teacher_logits[part.index]
+                logits = self.teacher_logits[part.index]
+                activations.logits = logits if lam is None else self._mixed(logits, lam)
             return activations
+
+    def _mixed(self, logits: Tensor, lam: float | Tensor) -> Tensor:
+        """Answers to mixed inputs, where the teacher is a file: the mixture of both answers."""
+        return mix_answers(logits, lam, self.settings.temperature, kind=self.settings.kind)
 
     def _target_activations(self, part: Batch) -> Activations | None:
         """Activations of the consistency's target on the clean batch: without dropout, without gradient."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine.distill import mixup
+from engine.distill.mixup import mix_answers
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
@@ -27,3 +28,18 @@ def test_masks_are_united_with_the_reversed_batch(unpaired: Literal["padding", "
     mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0]]).bool()
     _, united = mixup.mix(torch.zeros(3, 3, 2), mask, 0.7, unpaired)
     assert united.long().tolist() == [[1, 1, 1], [1, 1, 0], [1, 1, 1]]
+
+
+def test_mixed_answers_by_hand() -> None:
+    logits = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]).log()
+    mixed = mix_answers(logits, 0.75)
+    assert torch.allclose(mixed.softmax(-1), torch.tensor([[0.8, 0.2], [0.2, 0.8], [0.6, 0.4]]), atol=1e-6)
+    soft = (logits / 2).softmax(-1)
+    expected = 0.75 * soft + 0.25 * soft.flip(0)
+    assert torch.allclose((mix_answers(logits, 0.75, 2.0) / 2).softmax(-1), expected, atol=1e-6), (
+        "as the stage softens it"
+    )
+    alone = mix_answers(torch.tensor([[0.9, 0.1], [0.2, 0.8]]).logit(), 0.75, kind="multilabel").sigmoid()
+    assert torch.allclose(alone, torch.tensor([[0.725, 0.275], [0.375, 0.625]]), atol=1e-6)
+    scores = torch.tensor([[1.0], [2.0], [5.0]])
+    assert mix_answers(scores, 0.75, 2.0, kind="regression").flatten().tolist() == [2.0, 2.0, 4.0]

@@ -16,8 +16,9 @@ from engine.models.class_names import name_outputs
 from engine.models.export import content_hash
 from engine.models.families import FAMILIES, layers_of, output_of
 from engine.models.layer_selection import selected_layers
+from engine.models.load import LoadedModel
 from engine.models.partial_encoder import PartialEncoder
-from engine.models.students import keep_layers, make_student
+from engine.models.students import has_own_words, keep_layers, make_student, named_init
 from engine.preset import schema
 from tests.models.tiny_models import ENTAILMENT, EVERY, INFERENCE, batch_of, own_forward, saved, tiny, words
 
@@ -226,25 +227,31 @@ def test_a_run_gives_its_student(tmp_path: Path) -> None:
     assert content_hash(student_of(taught(), init=str(run))) == content_hash(other)
 
 
-def test_another_vocabulary_is_refused_with_both_named(tmp_path: Path) -> None:
-    larger = saved(tmp_path / "larger", tiny("bert", vocab_size=120), words(size=120))
-    renamed = saved(tmp_path / "renamed", tiny("bert"), words(prefix="v"))
-    preset = schema.Teacher(model="the/teacher")
-    with pytest.raises(ModelError) as caught:
-        student_of(taught(), teacher=preset, init=str(larger))
-    assert caught.value.kind == "vocabularies-differ"
-    assert all(fact in str(caught.value) for fact in (str(larger), "120", "the/teacher", "100"))
-    with pytest.raises(ModelError) as caught:
-        student_of(taught(), init=str(renamed))
-    assert caught.value.kind == "vocabularies-differ"
+def initial(folder: Path) -> LoadedModel:
+    """The model in a folder as a student's initial model."""
+    found = named_init(schema.Student(init=str(folder)), WORDS, ENTAILMENT, seed=0)
+    assert found is not None
+    return found
+
+
+WORDS = words()
+"""The teacher's tokenizer."""
+
+
+def test_another_vocabulary_is_told_by_its_words(tmp_path: Path) -> None:
+    teacher = LoadedModel(tiny("bert"), WORDS, True, (), False)
+    assert not has_own_words(initial(saved(tmp_path / "same", tiny("bert"), words())), teacher)
+    assert has_own_words(initial(saved(tmp_path / "larger", tiny("bert", vocab_size=120), words(size=120))), teacher)
+    assert has_own_words(initial(saved(tmp_path / "renamed", tiny("bert"), words(prefix="v"))), teacher)
 
 
 def test_without_a_tokenizer_only_the_sizes_are_compared(tmp_path: Path) -> None:
+    teacher = LoadedModel(tiny("bert"), WORDS, True, (), False)
     tiny("bert", seed=7).save_pretrained(tmp_path / "same")
-    assert student_of(taught(), init=str(tmp_path / "same")).config.vocab_size == 100
+    assert not has_own_words(initial(tmp_path / "same"), teacher)
     tiny("bert", vocab_size=120).save_pretrained(tmp_path / "larger")
     with pytest.raises(ModelError, match="120") as caught:
-        student_of(taught(), init=str(tmp_path / "larger"))
+        has_own_words(initial(tmp_path / "larger"), teacher)
     assert caught.value.kind == "vocabularies-differ"
 
 

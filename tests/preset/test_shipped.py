@@ -22,7 +22,7 @@ OBJECTIVES = ("", "-attention", "-hidden", "-relations")
 
 
 def test_what_is_shipped() -> None:
-    assert {"quickstart", "local-teacher"} == set(RUNS)
+    assert {"answers", "local-teacher", "quickstart"} == set(RUNS)
     assert {
         "finetune",
         "kd",
@@ -55,8 +55,12 @@ def test_each_is_described_and_commented_in_short_lines(name: str) -> None:
 
 @pytest.mark.parametrize("name", RUNS + METHODS)
 def test_each_run_and_method_is_complete_alone(name: str, tmp_path: Path) -> None:
-    own_model = name == "local-teacher"
-    overrides = [f"teacher.model={model_folder(tmp_path / 'model')}"] if own_model else []
+    overrides = []
+    if name == "local-teacher":
+        overrides = [f"teacher.model={model_folder(tmp_path / 'model')}"]
+    elif name == "answers":
+        (tmp_path / "answers.csv").write_text("label\nentailment\n")
+        overrides = [f"teacher.answers={tmp_path / 'answers.csv'}"]
     check(load_preset([name], overrides))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -75,13 +76,18 @@ def _other(record: RunInputs, name: str) -> RunInputs:
         case "stage.ild.data":
             return replace(record, stages={"ild": rows})
         case "teacher":
-            return replace(record, teacher=replace(record.teacher, weights="7" * 64))
+            return replace(record, teacher=replace(_teacher(record), weights="7" * 64))
         case "teacher tokenizer":
-            return replace(record, teacher=replace(record.teacher, tokenizer="7" * 64))
+            return replace(record, teacher=replace(_teacher(record), tokenizer="7" * 64))
         case "student.init":
-            return replace(record, student=replace(FULL.student or FULL.teacher, weights="7" * 64))
+            return replace(record, student=replace(FULL.student or _teacher(FULL), weights="7" * 64))
         case _:
-            return replace(record, student=replace(FULL.student or FULL.teacher, tokenizer="7" * 64))
+            return replace(record, student=replace(FULL.student or _teacher(FULL), tokenizer="7" * 64))
+
+
+def _teacher(record: RunInputs) -> InputModel:
+    assert record.teacher is not None
+    return record.teacher
 
 
 @pytest.mark.parametrize("name", [item.name for item in FULL.all])
@@ -111,3 +117,19 @@ def test_an_input_that_is_gone_or_new_has_changed() -> None:
 
 def test_the_short_text_counts_rows() -> None:
     assert [item.text for item in FULL.data] == ["96 rows, cccccccc", "32 rows, dddddddd", "1 row, eeeeeeee"]
+
+
+def test_a_file_of_answers_stands_for_the_teacher(tmp_path: Path) -> None:
+    given = InputRows("/data/answers.csv", 9, "5" * 64)
+    record = replace(FULL, teacher=None, answers=given)
+    write_inputs(tmp_path, record)
+    assert read_inputs(tmp_path) == record
+    (change,) = changed_inputs(record, replace(record, answers=replace(given, content="7" * 64)))
+    assert (change.name, change.source) == ("teacher.answers", "/data/answers.csv")
+    assert "9 answers" in str(change)
+    older = {key: value for key, value in FULL.to_dict().items() if key not in ("answers", "digest")}
+    assert RunInputs.from_dict({**older, "digest": _digest(older)}) == FULL, "what earlier versions wrote"
+
+
+def _digest(data: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -44,7 +44,8 @@ def test_nothing_is_left_out() -> None:
 @pytest.mark.parametrize("names", [*MERGED, *((name,) for name in RUNS)], ids="+".join)
 def test_it_trains(names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "measure", unmeasured)  # takes longer than all the rest
-    before = load_preset(list(names), ["teacher.model=/nowhere"] if "quickstart" not in names else []).preset
+    stand_in = [] if {"quickstart", "answers"} & set(names) else ["teacher.model=/nowhere"]
+    before = load_preset(list(names), stand_in).preset
     changes = ["train.device=cpu", "train.threads=1", "student.layers=2", "train.log_every=1"]
     for stage in before.stage:
         changes += [f"stage.{stage.name}.steps=2", f"stage.{stage.name}.epochs=false"]
@@ -54,11 +55,12 @@ def test_it_trains(names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.M
         names_of = {"mnli": 3, "stsb": 1}
         labels = names_of.get(task, 2)
         folder = saved(tmp_path / "teacher", tiny("bert", layers=4, labels=labels), words("bert"))
-        changes += [f"task.source={source}", f"teacher.model={folder}"]
+        changes += [f"task.source={source}"]
+        changes += _answers(tmp_path, folder) if "answers" in names else [f"teacher.model={folder}"]
     changes += _data(names[-1], tmp_path)
     if before.teacher.finetune is not None:
         changes += ["teacher.finetune.epochs=0.001"]
-    elif not task.startswith("toy-"):
+    elif not task.startswith("toy-") and "answers" not in names:
         changes += ["teacher.finetune.epochs=1"]
     loaded = load_preset(list(names), changes)
     run_dir = create_run(tmp_path / "runs", dump(loaded.preset), name="two-steps")
@@ -74,6 +76,13 @@ def test_it_trains(names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.M
         assert all(("consistency" in e) == bool(stage.consistency) for e in own)
     config = json.loads((run_dir / "student" / "config.json").read_text())
     assert config["num_hidden_layers"] == 2
+
+
+def _answers(folder: Path, model: Path) -> list[str]:
+    """A file of answers to the training rows by their number, and a model for the student."""
+    rows = len((folder / "glue" / "RTE" / "train.tsv").read_text().splitlines()) - 1
+    (folder / "answers.csv").write_text("entailment,not_entailment\n" + "0.25,0.75\n" * rows)
+    return [f"teacher.answers={folder / 'answers.csv'}", f"student.init={model}"]
 
 
 def _data(setting: str, folder: Path) -> list[str]:

@@ -1,0 +1,219 @@
+"""Which columns of a file of answers hold them: those that the preset names, that `crild predict` writes, or of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.data.row_stream import RowChunk
+from engine.data.text_files import listed, shown
+from engine.data.types import TaskSpec
+from engine.errors import DataError
+from engine.preset.schema import Teacher
+from engine.preset.text import plain
+
+Form: TypeAlias = Literal["probabilities", "scores", "logits", "label", "score"]
+_PREFIXES = ("predicted_predicted_", "predicted_", "")
+"""Before a name that the input of `crild predict` had already: its last one is the prediction."""
+_PROBABILITY, _NESTED, _LABEL, _SCORE = "probability_", "probabilities", "label", "score"
+
+
+@dataclass(frozen=True)
+class AnswerColumn:
+    """The columns with the answers: one for each output, in their order (`names`), or one with all: an object with numbers by
+    class name (`nested`), or a class (`form` "label")."""
+
+    form: Form
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    """The task's, in their order; none for scores."""
+    nested: bool = False
+    each_alone: bool = False
+    """A text can have several labels: each probability is of one label alone, and they need no sum."""
+
+    def note(self, path: Path) -> str:
+        """How the file was read, in a sentence."""
+        where = f"column{'s' * (len(self.names) > 1)} {listed(self.names)}"
+        file = plain(path.name)
+        if self.form == "label":
+            return (
+                f"The answers of {file} are classes alone ({where}): each counts as certain, so that the logits objective "
+                "learns hard labels."
+            )
+        return f"The answers of {file} are {'scores' if self.form == 'score' else self.form} ({where})."
+
+
+def answer_columns(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -> AnswerColumn:
+    """The columns of a file's answers to a task. Raises DataError where there are none, or not of every class."""
+    if spec.kind == "multilabel":
+        _refuse_for_several(teacher, spec, path)
+        columns = _of_classes(chunk, teacher, spec, path)
+        return replace(columns, each_alone=True)
+    return _of_classes(chunk, teacher, spec, path)
+
+
+def _refuse_for_several(teacher: Teacher, spec: TaskSpec, path: Path) -> None:
+    """Raise DataError for settings that give each row one class, or shares of one, where it can have several labels."""
+    own = teacher.columns
+    key = "teacher.columns.label" if own is not None and own.label is not None else "teacher.values"
+    if key == "teacher.columns.label" or teacher.values == "scores":
+        sentence = f"a text can have several labels, so each of {listed(spec.labels)} needs a probability or a logit of its own"
+        raise DataError(sentence, kind="answers-of-one-class", file=str(path), key=key)
+
+
+def _of_classes(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -> AnswerColumn:
+    own, names = teacher.columns, chunk.columns
+    form: Form = teacher.values or "probabilities"
+    if own is not None and own.label is not None:
+        _check(names, [own.label], path)
+        return AnswerColumn("label" if spec.labels else "score", (own.label,), spec.labels)
+    if not spec.labels:
+        found = _first(names, (_SCORE, _LABEL))
+        if found is None:
+            raise _none(names, 'the score: name it, as teacher.columns = { label = "..." }', path)
+        return AnswerColumn("score", (found,), ())
+    if own is not None and own.classes is not None:
+        if set(own.classes) != set(spec.labels):
+            sentence = (
+                f"teacher.columns.classes names {listed(list(own.classes))}, and the classes are {listed(spec.labels)}"
+            )
+            raise DataError(sentence, kind="other-classes", file=str(path), key="teacher.columns.classes")
+        columns = tuple(own.classes[name] for name in spec.labels)
+        _check(names, columns, path)
+        return AnswerColumn(form, columns, spec.labels)
+    for prefix in _PREFIXES:
+        if prefix + _NESTED in names:
+            return AnswerColumn(form, (prefix + _NESTED,), spec.labels, nested=True)
+        for before in (prefix + _PROBABILITY, prefix):
+            columns = tuple(before + name for name in spec.labels)
+            if there := [name for name in columns if name in names]:
+                _refuse_others(names, before, there, spec, path)
+                _check(names, columns, path)
+                return AnswerColumn(form, columns, spec.labels)
+    label = None if spec.kind == "multilabel" else _first(names, (_LABEL,))
+    if label is None or teacher.values is not None:
+        advice = (
+            'the answers: name them, as teacher.columns = { classes = { CLASS = "COLUMN" } } or { label = "COLUMN" }'
+        )
+        raise _none(names, f"{advice}; the classes are {listed(spec.labels)}", path)
+    _check(names, [label], path)
+    return AnswerColumn("label", (label,), spec.labels)
+
+
+def _refuse_others(names: Sequence[str], before: str, there: Sequence[str], spec: TaskSpec, path: Path) -> None:
+    """Raise DataError where only some of the classes have a column, or a class that the task lacks has one."""
+    lacking = [name for name in spec.labels if before + name not in names]
+    others = [name for name in names if before.endswith(_PROBABILITY) and name.startswith(before) and name not in there]
+    if lacking or others:
+        has = f"column {shown(others[0])} is of none" if others else f"the class {listed(lacking)} has no column"
+        sentence = f"{has}; the classes are {listed(spec.labels)}, and every one needs a column, and no other"
+        raise DataError(sentence, kind="other-classes", file=str(path), key="teacher.columns.classes")
+
+
+def _first(names: Sequence[str], usual: Sequence[str]) -> str | None:
+    return next((prefix + name for prefix in _PREFIXES for name in usual if prefix + name in names), None)
+
+
+def _check(names: Sequence[str], wanted: Sequence[str], path: Path) -> None:
+    for name in wanted:
+        if names.count(name) != 1:
+            what = "there is no column" if name not in names else "two columns are named"
+            sentence = f"{what} {shown(name)}; the columns are {listed(names)}"
+            raise DataError(sentence, kind="no-such-column", file=str(path), key="teacher.columns")
+
+
+def _none(names: Sequence[str], what: str, path: Path) -> DataError:
+    sentence = f"it is unclear which column has {what}; the columns are {listed(names)}"
+    return DataError(sentence, kind="no-answer-column", file=str(path), key="teacher.columns")
+
+
+# -- their values
+
+
+def column_values(chunk: RowChunk, columns: AnswerColumn, path: Path) -> npt.NDArray[np.float64]:
+    """The numbers (rows, outputs) of some rows; a class counts as 1, the others as 0.
+
+    Raises DataError, with the line, for what is missing or no number, and for a class that the task lacks.
+    """
+    for name in columns.names:
+        if name not in chunk.columns:  # JSON lines name their columns as they come
+            raise _missing(chunk, 0, name, path)
+    if columns.form == "label":
+        return _one_hot(chunk, columns, path)
+    if columns.nested:
+        sides: Iterator[list[Any]] = _nested(chunk, columns, path)
+    else:
+        sides = (chunk.values(name) for name in columns.names)
+    names = columns.classes if columns.nested else columns.names
+    return np.stack([_numbers(values, name, chunk, path) for name, values in zip(names, sides, strict=True)], axis=1)
+
+
+def _numbers(values: Sequence[Any], name: str, chunk: RowChunk, path: Path) -> npt.NDArray[np.float64]:
+    try:
+        if not {bool, type(None)} & set(map(type, values)):
+            return np.array([float(value) for value in values], np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    for row, value in enumerate(values):
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise _missing(chunk, row, name, path)
+        if not _is_number(value):
+            sentence = f"the answer {shown(value)} in column {shown(name)} is not a number"
+            raise DataError(sentence, kind="answer-not-number", file=str(path), line=chunk.lines[row])
+    raise AssertionError("every value is a number")
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return not isinstance(value, bool)
+
+
+def _nested(chunk: RowChunk, columns: AnswerColumn, path: Path) -> Iterator[list[Any]]:
+    """The numbers of each class in turn."""
+    rows = chunk.values(columns.names[0])
+    known = set(columns.classes)
+    for row, value in enumerate(rows):
+        if not isinstance(value, Mapping):
+            if value is None:
+                raise _missing(chunk, row, columns.names[0], path)
+            sentence = f"{shown(value)} in {shown(columns.names[0])} is not an object with a number for each class"
+            raise DataError(sentence, kind="answer-not-object", file=str(path), line=chunk.lines[row])
+        if value.keys() != known:
+            sentence = (
+                f"{shown(columns.names[0])} has the classes {listed(list(value))}, and those of the task are "
+                f"{listed(columns.classes)}: every one needs a number, and no other"
+            )
+            raise DataError(sentence, kind="other-classes", file=str(path), line=chunk.lines[row])
+    for name in columns.classes:
+        yield [row[name] for row in rows]
+
+
+def _one_hot(chunk: RowChunk, columns: AnswerColumn, path: Path) -> npt.NDArray[np.float64]:
+    numbers = {name: index for index, name in enumerate(columns.classes)}
+    found = np.zeros((len(chunk.lines), len(numbers)))
+    for row, value in enumerate(chunk.values(columns.names[0])):
+        if value is None or value == "":
+            raise _missing(chunk, row, columns.names[0], path)
+        name = str(value).strip()
+        name = name.lower() if isinstance(value, bool) else name
+        index = numbers.get(name)
+        if index is None and name.endswith(".0"):  # a whole number that a program wrote as a fraction
+            index = numbers.get(name[:-2])
+        if index is None:
+            sentence = f"the answer {shown(value)} in column {shown(columns.names[0])} is no class; these are {listed(columns.classes)}"
+            raise DataError(sentence, kind="unknown-class", file=str(path), line=chunk.lines[row])
+        found[row, index] = 1.0
+    return found
+
+
+def _missing(chunk: RowChunk, row: int, name: str, path: Path) -> DataError:
+    sentence = f"the answer in column {shown(name)} is missing: every row needs one"
+    return DataError(sentence, kind="missing-answer", file=str(path), line=chunk.lines[row])

@@ -1,0 +1,292 @@
+"""Answers of a teacher in a file: how rows find each other, which columns count, what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.data.answers import FLOOR, Answers, load_answers
+from engine.data.load import load_task
+from engine.data.types import TaskData
+from engine.errors import DataError
+from engine.preset.schema import AnswerColumns, Columns, Files, Task, Teacher
+
+TEXTS = ("good one", "bad one", "so so, mostly", "bad two", "good two", "a fine end")
+LABELS = ("pos", "neg", "neg", "neg", "pos", "pos")
+SHARES = ((0.9, 0.1), (0.2, 0.8), (0.5, 0.5), (0.0, 1.0), (0.75, 0.25), (0.6, 0.4))
+"""Of pos and neg."""
+
+
+def task_of(folder: Path, *, dev: bool = True, ids: bool = False, **settings: Any) -> Task:
+    """A task of these rows: the last two are dev, or the dev set is drawn."""
+    names = [f"r{row}" for row in range(len(TEXTS))]
+    lines = [f'{name},"{text}",{label}' for name, text, label in zip(names, TEXTS, LABELS, strict=True)]
+    (folder / "train.csv").write_text("\n".join(["key,text,label", *(lines[:4] if dev else lines)]) + "\n")
+    (folder / "dev.csv").write_text("\n".join(["key,text,label", *lines[4:]]) + "\n")
+    files = Files(train=str(folder / "train.csv"), dev=str(folder / "dev.csv") if dev else None)
+    columns = Columns(text="text", label="label", id="key" if ids else None)
+    return Task(name="custom", files=files, columns=columns, kind="classification", **settings)
+
+
+def write(folder: Path, rows: Sequence[Sequence[object]], name: str = "answers.csv") -> str:
+    """A CSV or TSV file of these rows, the first of which names the columns."""
+    mark = "\t" if name.endswith(".tsv") else ","
+    text = "\n".join(mark.join(f'"{cell}"' if mark == "," else str(cell) for cell in row) for row in rows) + "\n"
+    path = folder / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    return str(path)
+
+
+def answers(task: Task, file: str, data: TaskData | None = None, **teacher: Any) -> Answers:
+    """The answers of a file to a task."""
+    return load_answers(Teacher(answers=file, **teacher), task, data or load_task(task))
+
+
+def shares(logits: np.ndarray) -> np.ndarray:
+    """Probabilities in the order pos, neg; the classes are neg, pos."""
+    found = np.exp(logits.astype(np.float64))
+    return (found / found.sum(axis=1, keepdims=True))[:, ::-1]
+
+
+def refused(task: Task, file: str, **teacher: Any) -> DataError:
+    """The error of a file that cannot be used."""
+    with pytest.raises(DataError) as caught:
+        answers(task, file, **teacher)
+    return caught.value
+
+
+BY_TEXT = [["text", "probability_pos", "probability_neg"], *([t, *p] for t, p in zip(TEXTS, SHARES, strict=True))]
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "csv.gz", "jsonl", "parquet"])
+def test_every_format_gives_the_same_answers_in_the_order_of_the_task(tmp_path: Path, form: str) -> None:
+    task, rows = task_of(tmp_path), [BY_TEXT[0], *BY_TEXT[:0:-1]]  # in another order
+    if form == "jsonl":
+        lines = [{"text": t, "label": "pos", "probabilities": {"pos": p, "neg": n}} for t, p, n in rows[1:]]
+        file = str(tmp_path / "answers.jsonl")
+        Path(file).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    elif form == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        file = str(tmp_path / "answers.parquet")
+        columns = dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
+        pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), file)
+    else:
+        file = write(tmp_path, rows, f"answers.{form}")
+    found = answers(task, file)
+    assert shares(found.train) == pytest.approx(np.array(SHARES[:4]), abs=2e-6)
+    assert shares(found.measured["dev"]) == pytest.approx(np.array(SHARES[4:]), abs=2e-6)
+    assert found.rows == 6
+    assert any("by text" in note for note in found.notes)
+    assert found.train[3, 1] == pytest.approx(math.log(FLOOR)), "the logarithm of 0 is that of the floor"
+    assert found.content() == answers(task, write(tmp_path, BY_TEXT)).content(), (
+        "neither form nor order of a file counts"
+    )
+
+
+def test_ids_and_row_numbers_join_as_texts_do(tmp_path: Path) -> None:
+    by_text = answers(task_of(tmp_path), write(tmp_path, BY_TEXT))
+    task = task_of(tmp_path, ids=True)
+    rows = [["key", "pos", "neg"], *([f"r{row}", *each] for row, each in enumerate(SHARES))]
+    by_id = answers(task, write(tmp_path, rows))
+    assert any('by id (column "key")' in note for note in by_id.notes)
+    named = [["name", *row[1:]] if row is rows[0] else row for row in rows]
+    assert answers(task, write(tmp_path, named), columns=AnswerColumns(id="name")).content() == by_text.content()
+    default = [["id", "pos", "neg"], *([f"train-{row}", *each] for row, each in enumerate(SHARES[:4]))]
+    by_default = answers(task_of(tmp_path), write(tmp_path, default), columns=AnswerColumns(id="id"))
+    by_row = answers(task_of(tmp_path), write(tmp_path, [["pos", "neg"], *SHARES[:4]]))
+    assert any("by row number" in note for note in by_row.notes)
+    for found in (by_id, by_default, by_row):
+        assert np.array_equal(found.train, by_text.train)
+    assert np.array_equal(by_id.measured["dev"], by_text.measured["dev"])
+    assert list(by_row.logits) == ["train"], "row numbers of the training file say nothing of dev"
+
+
+def test_row_numbers_reach_the_dev_set_that_is_drawn_from_the_same_file(tmp_path: Path) -> None:
+    task = task_of(tmp_path, dev=False, dev_share=0.34)
+    data = load_task(task)
+    found = answers(task, write(tmp_path, [["pos", "neg"], *SHARES]), data)
+    for split, rows in {"train": data.train, "dev": data.dev["dev"]}.items():
+        expected = [SHARES[TEXTS.index(row.text)] for row in rows]
+        assert shares(found.logits[split]) == pytest.approx(np.array(expected), abs=2e-6), split
+
+
+def test_a_subset_takes_its_answers_from_a_file_for_all_rows(tmp_path: Path) -> None:
+    task = task_of(tmp_path, examples=2)
+    data = load_task(task)
+    for rows, note in ((BY_TEXT, "answer no row of the task"), ([["pos", "neg"], *SHARES[:4]], "by row number")):
+        found = answers(task, write(tmp_path, rows), data)
+        expected = [SHARES[TEXTS.index(row.text)] for row in data.train]
+        assert shares(found.train) == pytest.approx(np.array(expected), abs=2e-6)
+        assert any(note in sentence for sentence in found.notes)
+
+
+def test_dev_counts_only_where_every_row_has_an_answer(tmp_path: Path) -> None:
+    found = answers(task_of(tmp_path), write(tmp_path, BY_TEXT[:-1]))
+    assert list(found.logits) == ["train"]
+    assert any("1 of the 2 rows of dev" in note for note in found.notes)
+
+
+def test_ids_that_train_and_dev_share_belong_to_train(tmp_path: Path) -> None:
+    task = task_of(tmp_path, ids=True)
+    (tmp_path / "dev.csv").write_text("key,text,label\nr0,good two,pos\nr9,a fine end,pos\n")
+    rows = [["key", "pos", "neg"], *([f"r{row}", *each] for row, each in enumerate(SHARES[:4]))]
+    found = answers(task, write(tmp_path, rows))
+    assert list(found.logits) == ["train"]
+    assert shares(found.train)[0] == pytest.approx(SHARES[0], abs=2e-6)
+
+
+def test_predictions_count_before_a_gold_column_of_the_same_name(tmp_path: Path) -> None:
+    task = task_of(tmp_path)
+    hard = [["text", "label", "predicted_label"], *([t, "pos", "neg"] for t in TEXTS)]
+    found = answers(task, write(tmp_path, hard))
+    assert np.allclose(shares(found.train)[:, 1], 1, atol=1e-5)
+    assert any("classes alone" in note for note in found.notes)
+    again = [
+        ["text", "probability_pos", "probability_neg", "predicted_probability_pos", "predicted_probability_neg"],
+        *([t, 0.5, 0.5, *p] for t, p in zip(TEXTS, SHARES, strict=True)),
+    ]
+    assert shares(answers(task, write(tmp_path, again)).train) == pytest.approx(np.array(SHARES[:4]), abs=2e-6)
+
+
+def test_scores_and_logits_are_taken_as_declared(tmp_path: Path) -> None:
+    task = task_of(tmp_path)
+    votes = [["text", "pos", "neg"], *([t, 20 * p, 20 * n] for t, (p, n) in zip(TEXTS, SHARES, strict=True))]
+    assert shares(answers(task, write(tmp_path, votes), values="scores").train) == pytest.approx(
+        np.array(SHARES[:4]), abs=2e-6
+    )
+    raw = [["text", "p", "n"], *([t, row, -2 * row] for row, t in enumerate(TEXTS))]
+    columns = AnswerColumns(classes={"pos": "p", "neg": "n"})
+    found = answers(task, write(tmp_path, raw), values="logits", columns=columns)
+    assert found.train.tolist() == [[-2 * row, row] for row in range(4)]
+    rounded = [["text", "pos", "neg"], *([t, 0.33, 0.66] for t in TEXTS)]
+    assert shares(answers(task, write(tmp_path, rounded)).train)[0] == pytest.approx((1 / 3, 2 / 3))
+
+
+def test_scores_of_a_regression_are_taken_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\none,1.5\ntwo,4\nthree,0.25\n")
+    files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "train.csv"))
+    task = Task(name="custom", files=files, columns=Columns(), kind="regression")
+    found = answers(
+        task, write(tmp_path, [["text", "label", "predicted_score"], ["two", 9, 3.5], ["one", 9, -1], ["three", 9, 0]])
+    )
+    assert found.train.tolist() == [[-1.0], [3.5], [0.0]]
+    assert refused(task, write(tmp_path, [["text", "predicted_score"], ["one", "nan"]])).kind == "answer-not-finite"
+
+
+def test_pairs_are_joined_by_both_texts(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("one,two,label\na,b,x\na,c,y\n")
+    files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "train.csv"))
+    task = Task(name="custom", files=files, columns=Columns(text="one", pair="two"), kind="classification")
+    found = answers(task, write(tmp_path, [["one", "two", "x", "y"], ["a", "c", 0.25, 0.75], ["a", "b", 1, 0]]))
+    assert np.exp(found.train[1]) == pytest.approx((0.25, 0.75))
+    assert found.train[0, 0] == 0
+    error = refused(task, write(tmp_path, [["one", "x", "y"], ["a", 1, 0]]), columns=AnswerColumns(text="one"))
+    assert error.kind == "pair-does-not-fit"
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        (["bad one", 0.5, 0.6], "answer-not-one"),
+        (["bad one", -0.5, 1.5], "negative-answer"),
+        (["bad one", "nan", 0.5], "answer-not-finite"),
+        (["bad one", "inf", 0.5], "answer-not-finite"),
+        (["bad one", "", 0.5], "missing-answer"),
+        (["bad one", "0,5", 0.5], "answer-not-number"),
+        (["bad one", 0, 0], "answer-of-zeros"),
+        (["", 0.5, 0.5], "answer-without-key"),
+        (["good one", 0.5, 0.5], "answers-differ"),
+    ],
+)
+def test_a_row_that_is_no_answer_is_named(tmp_path: Path, row: list[object], kind: str) -> None:
+    error = refused(task_of(tmp_path), write(tmp_path, [*BY_TEXT[:2], row, *BY_TEXT[3:]]))
+    assert (error.kind, error.line) == (kind, 3)
+    assert (error.file or "").endswith("answers.csv")
+
+
+def test_the_same_answer_twice_is_one(tmp_path: Path) -> None:
+    found = answers(task_of(tmp_path), write(tmp_path, [*BY_TEXT, BY_TEXT[1], BY_TEXT[1]]))
+    assert any("2 rows of answers.csv repeat" in note for note in found.notes)
+
+
+def test_other_rows_are_refused_or_said(tmp_path: Path) -> None:
+    task = task_of(tmp_path)
+    error = refused(task, write(tmp_path, [BY_TEXT[0], *BY_TEXT[2:]]))
+    assert error.kind == "missing-answers"
+    assert "1 of 4" in error.sentence
+    assert '"train-0"' in error.sentence
+    for rows in (SHARES[:3], SHARES):
+        assert refused(task, write(tmp_path, [["pos", "neg"], *rows])).kind == "wrong-number-of-answers"
+    more = answers(task, write(tmp_path, [*BY_TEXT, ["another", 0.5, 0.5]]))
+    assert any(note.startswith("1 of 7 rows") for note in more.notes)
+    assert refused(task, write(tmp_path, [["text", "pos", "neg"]])).kind == "no-rows"
+
+
+@pytest.mark.parametrize(
+    ("names", "teacher", "kind"),
+    [
+        (["text", "good", "bad"], {}, "no-answer-column"),
+        (["text", "pos", "bad"], {}, "other-classes"),
+        (["text", "probability_pos", "probability_neg", "probability_mixed"], {}, "other-classes"),
+        (["text", "pos", "neg", "neg"], {}, "no-such-column"),
+        (["text", "pos", "neg"], {"columns": AnswerColumns(label="verdict")}, "no-such-column"),
+        (["text", "pos", "neg"], {"columns": AnswerColumns(classes={"pos": "pos"})}, "other-classes"),
+        (["text", "pos", "neg"], {"columns": AnswerColumns(id="key")}, "no-such-column"),
+        (["text", "pos", "neg"], {"join": "id"}, "join-without-column"),
+        (["pos", "neg"], {"join": "text"}, "join-without-column"),
+        (["text", "label"], {"values": "logits"}, "no-answer-column"),
+    ],
+    ids=str,
+)
+def test_columns_that_cannot_be_the_answers(
+    tmp_path: Path, names: list[str], teacher: dict[str, Any], kind: str
+) -> None:
+    assert refused(task_of(tmp_path), write(tmp_path, [names, [0.5] * len(names)]), **teacher).kind == kind
+
+
+def test_a_class_that_the_task_lacks(tmp_path: Path) -> None:
+    task = task_of(tmp_path)
+    error = refused(task, write(tmp_path, [["text", "label"], ["good one", "pos"], ["bad one", "mixed"]]))
+    assert (error.kind, error.line) == ("unknown-class", 3)
+    for nested in ({"pos": 1.0}, {"pos": 0.5, "neg": 0.5, "mixed": 0.0}):
+        (tmp_path / "a.jsonl").write_text(json.dumps({"text": "good one", "probabilities": nested}) + "\n")
+        assert refused(task, str(tmp_path / "a.jsonl")).kind == "other-classes"
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "answers.txt").write_text("pos\n")
+    assert refused(task_of(tmp_path), str(tmp_path / "answers.txt")).kind == "unknown-file-format"
+
+
+def test_each_of_several_labels_has_a_probability_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\none,neg|pos\ntwo,pos\nthree,\nfour,neg\n")
+    (tmp_path / "dev.csv").write_text("text,label\nfive,pos\n")
+    files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "dev.csv"))
+    task = Task(name="custom", files=files, kind="multilabel")
+    rows = [["text", "neg", "pos"], ["one", 0.9, 0.8], ["two", 0.25, 0.5], ["three", 0, 0.1], ["four", 1, 0.2]]
+    found = answers(task, write(tmp_path, rows)).train
+    chances = 1 / (1 + np.exp(-found.astype(np.float64)))
+    assert chances == pytest.approx(np.array([row[1:] for row in rows[1:]], float), abs=2e-6), "no sum is asked for"
+    assert found[2, 0] == pytest.approx(math.log(FLOOR / (1 - FLOOR)), rel=1e-5)
+    above = refused(task, write(tmp_path, [*rows[:-1], ["four", 1.1, 0.2]]))
+    assert (above.kind, above.line) == ("answer-above-one", 5)
+    for settings in ({"values": "scores"}, {"columns": AnswerColumns(label="neg")}):
+        assert refused(task, write(tmp_path, rows), **settings).kind == "answers-of-one-class"
+
+
+def test_rows_that_are_held_out_leave_row_numbers_as_they_are(tmp_path: Path) -> None:
+    task = task_of(tmp_path, holdout=0.5, measure_holdout=True)
+    data = load_task(task)
+    found = answers(task, write(tmp_path, [["pos", "neg"], *SHARES[:4]]), data)
+    assert shares(found.train) == pytest.approx(
+        np.array([SHARES[TEXTS.index(row.text)] for row in data.train]), abs=2e-6
+    )

@@ -1,0 +1,80 @@
+"""Presets whose teacher is a file of answers: what goes together, and what each layer takes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import CrildError
+from tests.preset.support import checked, load, refused, write
+
+PRESET = """
+[task]
+name = "toy-entailment"
+[teacher]
+answers = "answers.csv"
+[student]
+init = "scratch"
+[[stage]]
+name = "kd"
+objectives = { logits = 1.0, labels = 1.0 }
+mixup = { alpha = 0.5 }
+"""
+
+
+def faults(folder: Path, *overrides: str, text: str = PRESET) -> tuple[CrildError, ...]:
+    """The problems of a preset."""
+    write(folder, text)
+    return refused(folder, ["mine.toml"], *overrides)
+
+
+def test_paths_are_relative_to_the_preset(tmp_path: Path) -> None:
+    teacher = load(tmp_path, PRESET).preset.teacher
+    assert (teacher.model, teacher.answers) == (None, str(tmp_path / "answers.csv"))
+    (tmp_path / "answers.csv").write_text("text,label\n")
+    assert checked(load(tmp_path, PRESET)) == ()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "key"),
+    [
+        (["teacher.answers=false"], "missing-key", "teacher.model"),
+        (["teacher.labels=['a', 'b']"], "key-of-other-teacher", "teacher.labels"),
+        (["teacher.finetune.epochs=1"], "key-of-other-teacher", "teacher.finetune"),
+        (["teacher.columns.pair=two"], "pair-without-text", "teacher.columns.pair"),
+        (["teacher.columns.label=a", "teacher.columns.classes.a=b"], "label-and-classes", "teacher.columns.label"),
+        (["teacher.columns.label=a", "teacher.values=logits"], "values-of-labels", "teacher.values"),
+        (["teacher.values=shares"], "wrong-value", "teacher.values"),
+        (["teacher.model=scratch", "teacher.values=logits"], "key-of-other-teacher", "teacher.values"),
+        (["student.init=teacher"], "student-of-answers", "student.init"),
+        (["student.init=pretrained"], "student-of-answers", "student.init"),
+        (["stage.kd.objectives.hidden=1"], "answers-without-layers", "stage.kd.objectives.hidden"),
+        (
+            ["stage.kd.objectives={logits = 1}", "stage.kd.data={corpus = 'plain.txt'}"],
+            "answers-of-other-data",
+            "stage.kd.data",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_does_not_go_together(tmp_path: Path, overrides: list[str], kind: str, key: str) -> None:
+    found = [problem for problem in faults(tmp_path, *overrides) if problem.kind == kind]
+    assert [problem.key for problem in found] == [key]
+
+
+def test_a_model_and_answers_displace_each_other_but_not_in_one_file(tmp_path: Path) -> None:
+    both = PRESET.replace("[teacher]", '[teacher]\nmodel = "bert-base-uncased"')
+    assert "model-and-answers" in [problem.kind for problem in faults(tmp_path, text=both)]
+    model = load(tmp_path, PRESET, "teacher.model=bert-base-uncased").preset.teacher
+    assert (model.model, model.answers) == ("bert-base-uncased", None)
+    tuned = PRESET.replace('answers = "answers.csv"', 'model = "scratch"\nfinetune = { epochs = 1 }')
+    answers = load(tmp_path, tuned, "teacher.answers=answers.csv").preset.teacher
+    assert (answers.model, answers.finetune, answers.answers) == (None, None, str(tmp_path / "answers.csv"))
+
+
+def test_files_and_named_columns_are_checked_before_a_run(tmp_path: Path) -> None:
+    assert [problem.kind for problem in checked(load(tmp_path, PRESET))] == ["no-such-file"]
+    (tmp_path / "answers.csv").write_text("text,label\n")
+    problems = checked(load(tmp_path, PRESET, "teacher.columns.label=lable"))
+    assert [problem.kind for problem in problems] == ["no-such-column"]
