@@ -300,6 +300,7 @@ _OPTIONS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "relation_heads": ({"relation_heads": 4}, {}),
     "layer_map": ({"layer_map": "uniform"}, {}),
     'layer_map = "emd"': ({"layer_map": "emd"}, {}),
+    'layer_map = "alp"': ({"layer_map": "alp"}, {}),
     "consistency": ({}, {"consistency": schema.Consistency()}),
     "keep_best": ({}, {"keep_best": True}),
     "data = { corpus = ... }": ({}, {"data": schema.Corpus(corpus="texts")}),

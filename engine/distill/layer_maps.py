@@ -15,7 +15,7 @@ Pair = tuple[int, int]
 """(teacher layer, student layer), counted from 1."""
 Flow = tuple[tuple[Pair, float], ...]
 """Pairs, each with its share of the loss."""
-NAMES = ("last", "uniform", "upper", "reverse", "all-to-one", "random", "emd")
+NAMES = ("last", "uniform", "upper", "reverse", "all-to-one", "random", "emd", "alp")
 """Of the maps that have one."""
 
 
@@ -26,8 +26,8 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
         layer_map: "last", the two last layers; "uniform", student layer i with teacher layer i·T/S; "upper", student
             layer i with teacher layer T - S + i (PKD-Last); "reverse", "uniform" upside down: student layer i with
             teacher layer (S + 1 - i)·T/S; "all-to-one", every student layer with the last teacher layer; "random",
-            all pairs that `draw` may give; "emd", all pairs, among which `transport` divides the flow; or the pairs
-            themselves.
+            all pairs that `draw` may give; "emd", all pairs, among which `transport` divides the flow; "alp", all
+            pairs, weighted by `layer_attention`; or the pairs themselves.
         teacher_layers: T.
         student_layers: S.
 
@@ -37,7 +37,7 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
     """
     if layer_map == "last":
         return [(teacher_layers, student_layers)]
-    if layer_map == "emd":
+    if layer_map in ("emd", "alp"):
         return [(t, s) for s in range(1, student_layers + 1) for t in range(1, teacher_layers + 1)]
     if layer_map == "all-to-one":
         return [(teacher_layers, s) for s in range(1, student_layers + 1)]

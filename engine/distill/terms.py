@@ -20,6 +20,7 @@ from torch import Tensor
 from engine.distill import layer_maps
 from engine.distill.activations import LAYER_STATES, Activations, ActivationSpec
 from engine.distill.consistency import consistency
+from engine.distill.layer_attention import attended
 from engine.distill.layer_maps import Flow, Pair
 from engine.distill.model_shape import ModelShape, heads_of_term
 from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions
@@ -47,6 +48,8 @@ class Term:
     """`pairs` are all pairs of layers, and a transport plan says how much each carries."""
     random: bool = False
     """`pairs` are all that `layer_maps.draw` may give; each epoch has a map of its own."""
+    alp: bool = False
+    """`pairs` are all pairs of layers, and attention says how much each teacher layer counts (`layer_attention`)."""
     temperature: float = 1.0
     kind: Kind = "classification"
     """Of the task: what the logits mean."""
@@ -116,6 +119,7 @@ def bind(
             mse=options.mse,
             emd=objective.per_layer and layer_map == "emd",
             random=objective.per_layer and layer_map == "random",
+            alp=objective.per_layer and layer_map == "alp",
             temperature=temperature,
             kind=kind,
             anneal=options.anneal,
@@ -189,6 +193,9 @@ def distillation_loss(
             weights=class_weights,
             anneal=anneal,
         )
+    if term.alp:
+        sums = [_attended(term, student, teacher, layer, mask, projection) for layer in term.student_layers]
+        return torch.stack(sums).sum(), positions(term.name, _rows_and_keys(term, mask)[0])
     shares = tuple((pair, 1.0) for pair in term.pairs)
     if term.takes_flow:
         assert flow is not None, "a term with optimal transport or a random map needs a flow"
@@ -262,6 +269,20 @@ def _features(term: Term, activations: Activations, layer: int | None) -> Tensor
 def _student_side(term: Term, student: Activations, layer: int | None, projection: WidthProjection | None) -> Tensor:
     features = _features(term, student, layer)
     return features if projection is None else projection(features)
+
+
+def _attended(
+    term: Term,
+    student: Activations,
+    teacher: Activations | None,
+    layer: int,
+    mask: Tensor,
+    projection: WidthProjection | None,
+) -> Tensor:
+    """The objective's sum between a student layer and the mean of all teacher layers that it attends to."""
+    side = _student_side(term, student, layer, projection)
+    target = attended(side, [_target_side(term, teacher, other, mask) for other in term.teacher_layers])
+    return _compare(term, side, target, mask)[0]
 
 
 def _target_side(

@@ -43,7 +43,7 @@ def form(value: object) -> str:
 
 
 LayerMap = Annotated[
-    Annotated[Literal["last", "uniform", "upper", "reverse", "all-to-one", "random", "emd"], Tag("<word>")]
+    Annotated[Literal["last", "uniform", "upper", "reverse", "all-to-one", "random", "emd", "alp"], Tag("<word>")]
     | Annotated[list[LayerPair], Field(min_length=1), Tag("<list>")],
     Discriminator(form),
 ]

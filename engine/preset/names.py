@@ -23,6 +23,7 @@ LAYER_OBJECTIVES = frozenset(
 )  # read pairs of layers
 RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
 EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
+ALP_OBJECTIVES = frozenset({"hidden", "cls"})  # states that attention can weigh over layers
 LABELS = ("description", "tags", "project")
 """Keys of a preset that help people to find a run, and say nothing of what is trained."""
 SCORES = frozenset({"stsb", "toy-similarity"})  # tasks whose labels are scores

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from engine.preset.field_types import Fault
 from engine.preset.kinds import KINDS, RANKINGS
 from engine.preset.names import (
+    ALP_OBJECTIVES,
     EMD_OBJECTIVES,
     HEAD_OBJECTIVES,
     LAYER_OBJECTIVES,
@@ -186,7 +187,12 @@ def of_stage(stage: Stage) -> Iterator[Fault]:
         yield Fault(("consistency", "objectives"), sentence, "consistency-without-layers")
     yield from _options(stage)
     for name, term in terms.items():
-        if name not in LAYER_OBJECTIVES or (term.layer_map or stage.layer_map) != "emd":
+        layer_map = term.layer_map or stage.layer_map
+        if layer_map == "alp" and name in LAYER_OBJECTIVES - ALP_OBJECTIVES:
+            key = f"objectives.{name}.layer_map" if term.layer_map else "layer_map"
+            sentence = f'layer_map "alp" is defined for hidden and cls, not for {name}'
+            yield Fault((key, "layer_map", f"objectives.{name}"), sentence, "alp-objective")
+        if name not in LAYER_OBJECTIVES or layer_map != "emd":
             continue
         if name not in EMD_OBJECTIVES:
             key = f"objectives.{name}.layer_map" if term.layer_map else "layer_map"

@@ -438,7 +438,7 @@ class Stage(Record):
     layer_map: LayerMap = "last"
     """"last", "uniform" (every n-th of the teacher's), "upper" (its last ones), "reverse" (uniform upside down),
     "all-to-one" (its last one for every student layer), "random" (drawn for each epoch, in order), "emd" (all, by optimal
-    transport), or pairs [teacher layer, student layer] counted from 1."""
+    transport), "alp" (all, by attention to them), or pairs [teacher layer, student layer] counted from 1."""
     mixup: Annotated[
         Annotated[Mixup, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False

@@ -18,7 +18,7 @@ from engine.preset.toml_lines import KeyPath
 
 _IN_WORDS = {
     # Unions and patterns are easier to read when written by hand.
-    "layer_map": '"last", "uniform", "upper", "reverse", "all-to-one", "random", "emd" or pairs [[teacher layer, student layer], ...] counted from 1',
+    "layer_map": '"last", "uniform", "upper", "reverse", "all-to-one", "random", "emd", "alp" or pairs [[teacher layer, student layer], ...] counted from 1',
     "keep": '"first", "last", "alternate" or a list of layers counted from 0',
     "evaluate": '"epoch" or a number of steps',
     "data": '"task", or a table { corpus = "folder" }, { files = ["more.csv"] } or { task = { name = "mnli" } }',

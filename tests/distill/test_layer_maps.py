@@ -27,7 +27,7 @@ def test_listed_pairs_are_kept_in_order() -> None:
 
 
 def test_emd_is_every_pair() -> None:
-    assert pairs("emd", 2, 2) == [(1, 1), (2, 1), (1, 2), (2, 2)]
+    assert pairs("emd", 2, 2) == pairs("alp", 2, 2) == [(1, 1), (2, 1), (1, 2), (2, 2)]
 
 
 def test_reverse_is_uniform_upside_down() -> None:

@@ -334,6 +334,7 @@ def test_objectives(tmp_path: Path, objectives: str, kind: str, key: str, facts:
         ("objectives = { hidden = 1 }\npatience = 2", 12, "no-classifier-objective", "patience"),
         ("objectives = { logits = 1 }\nconsistency = {}", 12, "consistency-without-layers", "consistency"),
         ('objectives = { cls = 1 }\nlayer_map = "emd"', 12, "emd-objective", "layer_map"),
+        ('objectives = { pooled = 1 }\nlayer_map = "alp"', 12, "alp-objective", "layer_map"),
         (
             'objectives = { hidden = 1 }\nlayer_map = "emd"\npadding = "released"',
             13,

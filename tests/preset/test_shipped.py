@@ -36,6 +36,7 @@ def test_what_is_shipped() -> None:
         "rail-kd",
         "annealing-kd",
         "cka",
+        "alp-kd",
     } <= set(METHODS)
     assert {"crild", "crild-qkv", "crild-student", "crild-reference"} <= set(METHODS)
     assert {f"ild-{depth}{what}" for depth in ("last", "uniform") for what in OBJECTIVES} <= set(METHODS)

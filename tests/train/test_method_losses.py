@@ -130,6 +130,20 @@ def rail(x: Seen) -> Tensor:
     return (x.plain.labels(x.gold) + x.plain.logits(2.0)) / 3 + 768 / 3 * states
 
 
+def alp(x: Seen) -> Tensor:
+    """Each student layer's [CLS] with the teacher's, averaged over its layers by a softmax of dot products."""
+    sums = []
+    for s in (1, 2):
+        mine = x.plain.student.hidden[s][:, 0]
+        layers = [x.plain.target.hidden[t][:, 0] for t in range(1, 5)]
+        odds = torch.stack([((mine * other).sum(-1) / mine.shape[-1] ** 0.5).exp() for other in layers])
+        mixed = torch.stack([o[:, None] * other for o, other in zip(odds, layers, strict=True)]).sum(0)
+        mean = mixed / odds.sum(0)[:, None]
+        apart = mine / mine.norm(dim=-1, keepdim=True) - mean / mean.norm(dim=-1, keepdim=True)
+        sums.append(apart.square().mean())
+    return 0.5 * x.plain.labels(x.gold) + 0.5 * x.plain.logits(10.0) + 20 * torch.stack(sums).sum()
+
+
 ILD: dict[str, Callable[[Seen], Tensor]] = {
     "tinybert": tinybert,
     "minilm": lambda x: x.plain.attention(4, 2) + x.plain.scored("value", "value", 4, 2),
@@ -166,6 +180,7 @@ JOINT: dict[str, tuple[str, Callable[[Seen], Tensor]]] = {
     "pkd": ("pkd", lambda x: pkd(x, UNIFORM)),
     "pkd-last": ("pkd", lambda x: pkd(x, UPPER)),
     "rail-kd": ("rail", rail),
+    "alp-kd": ("alp", alp),
 }
 
 OTHER: dict[str, dict[str, Callable[[Seen], Tensor]]] = {

@@ -75,6 +75,12 @@ objectives = { cls = 1.0, pooled = 1.0, cka = 1.0, embedding = 1.0 }
 layer_map = "random"
 mixup = false
 [[stage]]
+name = "attended"
+steps = 2
+batch_size = 16
+objectives = { cls = 1.0 }
+layer_map = "alp"
+[[stage]]
 name = "transport"
 steps = 6
 batch_size = 11
