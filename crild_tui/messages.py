@@ -9,6 +9,7 @@ from textual.message import Message
 
 from crild_tui.monitor.log import LogTail
 from crild_tui.monitor.snapshots import MachineSnapshot, RunSnapshot
+from crild_tui.runs.searches import SearchSnapshot
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.sweeps import SweepSnapshot
 
@@ -40,6 +41,13 @@ class SweepChanged(Replaceable, bubble=False):
     """The sweep that is shown changed."""
 
     snapshot: SweepSnapshot
+
+
+@dataclass
+class SearchChanged(Replaceable, bubble=False):
+    """The search that is shown changed."""
+
+    snapshot: SearchSnapshot
 
 
 @dataclass

@@ -107,7 +107,8 @@ def draw_x_axis(canvas: Canvas, figure: Figure, plot: PlotArea, *, framed: bool)
     row = plot.top + plot.height + int(framed)
     if framed:
         canvas.put(row - 1, plot.left - 1, "└" + "─" * plot.width, MUTED | DIM)
-    canvas.put(row, max(plot.left - 2 - len(figure.axis), 0), figure.axis, MUTED, limit=max(plot.left - 1, 0))
+    name = figure.across or figure.axis
+    canvas.put(row, max(plot.left - 2 - len(name), 0), name, MUTED, limit=max(plot.left - 1, 0))
     most = max(plot.width // 10, 1)
     values = (ticks.time_ticks if figure.axis == "time" else ticks.linear_ticks)(plot.low, plot.high, most)
     labels = ticks.time_words(values) if figure.axis == "time" else ticks.tick_words(values)

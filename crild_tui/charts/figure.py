@@ -94,6 +94,8 @@ class Figure:
     view: View = View(0.0, 1.0)
     """The part of the x axis in view."""
     axis: Axis = "step"
+    across: str = ""
+    """What the x axis is called, where that is neither steps, epochs nor time."""
     scaled: View | None = None
     """The part of the x axis whose values the scale fits; None for all that is in view."""
     log: bool = False

@@ -61,8 +61,7 @@ class SearchFollower(Follower):
         for trial in ended:
             if trial.number not in self._told:
                 self._told.add(trial.number)
-                level = "warning" if trial.state == "failed" else "info"
-                shown.message(level, trial_line(self._trials, trial))
+                shown.message("warning" if trial.state == "failed" else "info", trial_line(self._trials, trial))
 
 
 def trial_line(trials: Trials, trial: TrialRecord) -> str:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting, searches
-from engine.search.declaration import LOWER
-from engine.search.trials import SKIPPED, TrialRecord, Trials
+from engine.search.trials import TrialRecord, Trials
 
 if TYPE_CHECKING:
     from engine.search.declaration import Dimension
@@ -26,7 +25,7 @@ def show_trials(record: SweepRecord, trials: Trials) -> None:
     """Print the table of trials and what is known of them."""
     terminal.sentence(f"{record.name}: {searches.counts(trials)}")
     terminal.sentence()
-    rows = ranked(trials)
+    rows = searches.ranked(trials)
     names = list(dict.fromkeys(name for trial in trials.trials for name in trial.values))
     columns = [
         ("trial", "right"),
@@ -58,16 +57,6 @@ def show_trials(record: SweepRecord, trials: Trials) -> None:
         terminal.sentence(sentence)
     for path in trials.presets:
         terminal.sentence(f"crild run {_short(path)}")
-
-
-def ranked(trials: Trials) -> list[TrialRecord]:
-    """The trials, the best by the first aim first, then the pruned, failed and skipped ones."""
-    sign = 1 if trials.aims[0] in LOWER else -1
-    order = {"complete": 0, "running": 1, "pruned": 2, "failed": 3}
-    return sorted(
-        (trial for trial in trials.trials if trial.state not in SKIPPED),
-        key=lambda one: (order.get(one.state, 4), sign * one.results[0] if one.results else 0.0, one.number),
-    )
 
 
 def _result(trials: Trials, trial: TrialRecord, index: int) -> str:

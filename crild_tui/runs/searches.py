@@ -4,13 +4,50 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from crild_tui.runs import formatting
+from crild_tui.runs.sweeps import read_sweep
+from engine.errors import RunError
 from engine.search.declaration import LOWER
-from engine.search.trials import SKIPPED, Confirmation, TrialRecord, Trials
-from engine.sweep.record import SweepRecord
+from engine.search.trials import SKIPPED, Confirmation, TrialRecord, Trials, read_trials
+from engine.sweep.record import SweepRecord, sweep_file
 
 _UNITS = {"latency": " ms", "size": " MB"}
+
+
+@dataclass(frozen=True)
+class SearchSnapshot:
+    """A search at one moment; `problem` says why it could not be read (again)."""
+
+    name: str
+    record: SweepRecord | None = None
+    trials: Trials | None = None
+    problem: str | None = None
+
+
+def read_search_snapshot(runs_dir: Path, name: str) -> SearchSnapshot:
+    """A search as its files have it now. Raises RunError when they cannot be read."""
+    return SearchSnapshot(name, read_sweep(runs_dir, name), read_trials(sweep_file(runs_dir, name)))
+
+
+def is_search(runs_dir: Path, name: str) -> bool:
+    """Whether a sweep is that of a search; False where its record cannot be read."""
+    try:
+        return read_sweep(runs_dir, name).search is not None
+    except RunError:
+        return False
+
+
+def ranked(trials: Trials) -> list[TrialRecord]:
+    """The trials, the best by the first aim first, then running, pruned and failed ones."""
+    sign = 1 if trials.aims[0] in LOWER else -1
+    order = {"complete": 0, "running": 1, "pruned": 2, "failed": 3}
+    return sorted(
+        (trial for trial in trials.trials if trial.state not in SKIPPED),
+        key=lambda one: (order.get(one.state, 4), sign * one.results[0] if one.results else 0.0, one.number),
+    )
 
 
 def result_text(aim: str, value: float | None) -> str:

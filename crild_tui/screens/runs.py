@@ -23,7 +23,7 @@ from crild_tui.charts.run_figures import Look, Source, TraceCache, figures
 from crild_tui.charts.sparkline import dev_history
 from crild_tui.messages import CompareRuns, WatchRun
 from crild_tui.monitor.run_curves import read_curves
-from crild_tui.runs import filter, listing
+from crild_tui.runs import filter, listing, searches
 from crild_tui.runs.details import About, detail, panel, read_about
 from crild_tui.runs.marks import Kind, Marks, read_marks
 from crild_tui.runs.overview import page_instead, summary
@@ -32,6 +32,7 @@ from crild_tui.screens.dialogs import ask
 from crild_tui.screens.live import unread
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.run_actions import RunActions
+from crild_tui.screens.search import SearchScreen
 from crild_tui.screens.student_errors import StudentErrorsScreen
 from crild_tui.screens.sweep import Chosen, SweepScreen
 from crild_tui.widgets.choice_list import WordList
@@ -474,9 +475,14 @@ class RunsScreen(ModeScreen):
         """Show the sweep of the selected run; if it has none, ask which."""
         status = self.selected.status if self.selected is not None else None
         if status is not None and status.sweep:
-            self._open_sweep(status.sweep)
+            self._find_sweep(status.sweep)
         else:
             self._list_sweeps()
+
+    @work(thread=True, exclusive=True, group="sweeps")
+    def _find_sweep(self, name: str) -> None:
+        is_search = searches.is_search(self.host.runs_dir, name)
+        self.later(lambda: self._open_sweep(name, is_search=is_search))
 
     @work(thread=True, exclusive=True, group="sweeps")
     def _list_sweeps(self) -> None:
@@ -489,11 +495,16 @@ class RunsScreen(ModeScreen):
         if not records:
             self.host.tell("no sweep in this folder: run `crild sweep FILE` to start one", "warning")
             return
-        names = {one_line(f"{each.name}  {len(each.cells):,} runs, {each.state}"): each.name for each in records}
-        ask(self.app, WordList("Sweeps", list(names), ""), lambda line: self._open_sweep(names[line]))
+        names = {one_line(f"{each.name}  {len(each.cells):,} runs, {each.state}"): each for each in records}
 
-    def _open_sweep(self, name: str) -> None:
-        ask(self.app, SweepScreen(self.host, name), self._show_chosen)
+        def opened(line: str) -> None:
+            self._open_sweep(names[line].name, is_search=names[line].search is not None)
+
+        ask(self.app, WordList("Sweeps", list(names), ""), opened)
+
+    def _open_sweep(self, name: str, *, is_search: bool) -> None:
+        screen = SearchScreen(self.host, name) if is_search else SweepScreen(self.host, name)
+        ask(self.app, screen, self._show_chosen)
 
     def _show_chosen(self, chosen: Chosen) -> None:
         if chosen.compare:

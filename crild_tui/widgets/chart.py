@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from rich.segment import Segment
@@ -36,6 +36,8 @@ class Chart(Widget, can_focus=True):
     cursor, and a click on the button in the title enlarges. All of this only posts messages.
     """
 
+    BUTTON: ClassVar[bool] = True
+    """Whether its title bar has the button that enlarges it."""
     DEFAULT_CSS = "Chart { height: 1fr; width: 1fr; background: $background; }"
 
     @dataclass
@@ -121,7 +123,7 @@ class Chart(Widget, can_focus=True):
         drawn = self._drawing
         if drawn is None or (drawn.canvas.width, drawn.canvas.height) != (width, height):
             options = {"ticks_below": self.ticks_below, "aligned": self.aligned, "focused": self.has_focus}
-            self._drawing = drawn = draw(self.figure, width, height, **options, keys=self.keys)
+            self._drawing = drawn = draw(self.figure, width, height, **options, button=self.BUTTON, keys=self.keys)
             self._strips = []
         return drawn
 

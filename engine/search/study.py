@@ -11,7 +11,7 @@ import itertools
 import json
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,13 +47,13 @@ class SearchStudy:
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, in their order."""
-        return self._study.get_trials(deepcopy=False)
+        return list(self._study.get_trials(deepcopy=False))
 
     def running(self) -> list[FrozenTrial]:
         """The trials that have no result yet."""
         from optuna.trial import TrialState
 
-        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return list(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
     def values_of(self, trial: FrozenTrial) -> dict[str, Value]:
         """The values of a trial by dimension, as its presets use them; missing ones are drawn first."""
@@ -94,7 +94,7 @@ class SearchStudy:
     def _complete(self) -> list[FrozenTrial]:
         from optuna.trial import TrialState
 
-        return self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return list(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
     # -- asking
 
@@ -166,8 +166,11 @@ class SearchStudy:
                 one.report(value, tenth)
             return bool(one.should_prune())
 
-    def tell(self, trial: FrozenTrial, state: str, results: list[float] | None = None, **facts: Any) -> None:
-        """Record how a trial ended: complete (with its results), pruned, failed, infeasible or repeated."""
+    def tell(
+        self, trial: FrozenTrial, state: str, facts: Mapping[str, Any], results: list[float] | None = None
+    ) -> None:
+        """Record how a trial ended: complete (with its results), pruned, failed, infeasible or repeated; `facts` are its
+        attributes."""
         from optuna.trial import Trial, TrialState
 
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
@@ -285,7 +288,7 @@ def _all_values(distribution: BaseDistribution) -> list[Value]:
 
     if isinstance(distribution, CategoricalDistribution):
         return [str(choice) for choice in distribution.choices]
-    low, high, step = distribution.low, distribution.high, distribution.step  # type: ignore[attr-defined]
+    low, high, step = distribution.low, distribution.high, distribution.step
     count = round((high - low) / step)
     whole = isinstance(distribution, IntDistribution)
     return [int(low + index * step) if whole else low + index * step for index in range(count + 1)]

@@ -129,12 +129,14 @@ class SearchSupply:
         values = self.study.values_of(trial)
         twin = next((other.number for other in trials if self.study.values_of(other) == values), None)
         if twin is not None and trial.number:
-            self._tell(trial, "repeated", **{WHY: f"the values of trial {twin}"})
+            self._tell(trial, "repeated", {WHY: f"the values of trial {twin}"})
         else:
             self._add_runs(trial, values, first=True)
 
-    def _tell(self, trial: FrozenTrial, state: str, results: list[float] | None = None, **facts: Any) -> None:
-        self.study.tell(trial, state, results, **facts)
+    def _tell(
+        self, trial: FrozenTrial, state: str, facts: Mapping[str, Any], results: list[float] | None = None
+    ) -> None:
+        self.study.tell(trial, state, facts, results)
         self._judges.pop(trial.number, None)
         self._has_changed = True
 
@@ -144,7 +146,7 @@ class SearchSupply:
             planned = runs_of_trial(self.plan, {} if trial.number == 0 else values, trial.number)
         except CrildError as error:
             sentences = [str(problem.sentence) for problem in getattr(error, "problems", (error,))]
-            self._tell(trial, "infeasible", **{WHY: sentences[0]})
+            self._tell(trial, "infeasible", {WHY: sentences[0]})
             return
         self._add(planned[:1] if first else planned[1:])
 
@@ -171,10 +173,10 @@ class SearchSupply:
         if fault is not None:
             for cell in cells:
                 self.worker.drop(cell)
-            self._tell(trial, "failed", **{WHY: self._why(fault, states[fault]), SECONDS: self._seconds_of(cells)})
+            self._tell(trial, "failed", {WHY: self._why(fault, states[fault]), SECONDS: self._seconds_of(cells)})
             return
         if trial.number and self.file.pruner and (tenth := self._verdict(trial, cells[0])) is not None:
-            self._tell(trial, "pruned", **{TENTH: tenth, SECONDS: self._seconds_of(cells)})
+            self._tell(trial, "pruned", {TENTH: tenth, SECONDS: self._seconds_of(cells)})
             for cell in cells:
                 self.worker.drop(cell)
                 with contextlib.suppress(CrildError):
@@ -190,10 +192,10 @@ class SearchSupply:
             seconds = {SECONDS: self._seconds_of(cells)}
             if missing is not None:
                 why = f"its results have no {missing}"
-                self._tell(trial, "failed", **{WHY: why}, **seconds)
+                self._tell(trial, "failed", {WHY: why, **seconds})
             else:
                 means = [statistics.fmean(one[aim] for one in results) for aim in self.file.aims]
-                self._tell(trial, "complete", means, **seconds)
+                self._tell(trial, "complete", seconds, means)
 
     def _state(self, cell: CellRecord) -> str:
         """The state of a run; "pending" while it may still go on."""

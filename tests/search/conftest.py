@@ -10,7 +10,10 @@ import pytest
 
 import engine.sweep.execute
 from engine.search.study import SearchStudy
+from tests.cli.conftest import crild
 from tests.sweep.sweeps import clean
+
+__all__ = ["crild"]
 
 pytest.importorskip("optuna", reason="needs the extra search: pip install -c constraints.txt optuna")
 

@@ -57,7 +57,7 @@ def quality(preset: Mapping[str, Any]) -> float:
     """The accuracy of a preset: best at learning rate 0.01 and temperature 4, with a little noise of the seed."""
     rate, stage = preset["train"]["learning_rate"], preset["stage"][0]
     far = abs(math.log10(rate) + 2) / 4
-    return round(0.9 - 0.3 * far - 0.02 * abs(stage["temperature"] - 4) + 0.001 * (preset["seed"] % 7), 4)
+    return round(float(0.9 - 0.3 * far - 0.02 * abs(stage["temperature"] - 4) + 0.001 * (preset["seed"] % 7)), 4)
 
 
 @dataclass

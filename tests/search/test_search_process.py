@@ -14,7 +14,7 @@ from engine.search.trials import Trials, read_trials
 from engine.sweep.record import sweep_file
 from engine.sweep.slots import Slot
 from engine.sweep.submit import stop_sweep
-from tests.cli.conftest import Call, crild  # noqa: F401
+from tests.cli.conftest import Call
 from tests.errors import raises
 from tests.launch.fake_engines import wait_for
 from tests.search.searches import planned, record_of, search_file, states, table

@@ -60,7 +60,7 @@ def test_importance_tells_what_matters(folder: Path, tmp_path: Path) -> None:
     for number in range(24):
         trial = study.ask() if number else study.ask({"train.learning_rate": 0.001, "stage.kd.temperature": "2.0"})
         rate = study.values_of(trial)["train.learning_rate"]
-        study.tell(trial, "complete", [float(rate)])
+        study.tell(trial, "complete", {}, [float(rate)])
     found = study.importance()
     assert list(found) == ["train.learning_rate", "stage.kd.temperature"]
     assert sum(found.values()) == pytest.approx(1)

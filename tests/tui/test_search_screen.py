@@ -1,0 +1,178 @@
+"""A search in the dashboard: trials, importance, chart or front, live; its keys; little room."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from crild_tui.monitor.search import SearchWatcher
+from crild_tui.runs.filter import parse
+from crild_tui.runs.searches import SearchSnapshot
+from crild_tui.screens.runs import RunsScreen
+from crild_tui.screens.search import SearchScreen
+from engine.search.trials import Confirmation, TrialRecord, Trials, trials_file, write_trials
+from engine.sweep.record import CellRecord, SweepRecord, sweep_file, write_sweep_record
+from engine.sweep.slots import Slot
+from engine.user.settings import Dashboard
+from tests.cli.samples import make_run
+from tests.tui.screen_driver import Driven, drive, screen_text, until
+from tests.tui.snapshots import Snapshots
+
+RATES = (0.001, 0.0003, 0.01, 0.003, 0.03)
+FIGURES = (0.61, 0.55, 0.7, 0.68)
+
+
+def trials_of(*aims: str, count: int = 5) -> Trials:
+    """Four complete trials and a pruned one, each with a rate; the third is the best."""
+    rows = [
+        TrialRecord(
+            number,
+            "complete" if number < 4 else "pruned",
+            {"train.learning_rate": rate, "method": "kd"},
+            (FIGURES[number], 10.0 + number)[: len(aims)] if number < 4 else (),
+            (f"tune-kd-trial-{number}-s1",),
+            60.0,
+            0.4 if number == 4 else None,
+        )
+        for number, rate in enumerate(RATES[:count])
+    ]
+    front = (0, 2) if len(aims) > 1 else ()
+    return Trials(aims, tuple(rows), 9, None, 300.0, 2, front, {"train.learning_rate": 0.9, "method": 0.1})
+
+
+def make_search(runs: Path, trials: Trials) -> None:
+    cells = []
+    for trial in trials.trials:
+        cell = {"method": "kd", "task": "rte", "trial": str(trial.number), "seed": "1"}
+        make_run(runs, trial.runs[0].removesuffix("-s1"), task="rte", method="kd", sweep="tune", cell=cell, seed=1)
+        cells.append(CellRecord(trial.runs[0], cell, 1, 0))
+    record = SweepRecord(
+        "tune",
+        "tune.toml",
+        1.0,
+        {"method": ("kd",)},
+        tuple(cells),
+        (Slot("cpu", 1),),
+        state="ended",
+        search={"table": {}},
+    )
+    file = sweep_file(runs, "tune")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_sweep_record(file, record)
+    write_trials(file, trials)
+
+
+async def opened(app: Driven, pilot: Pilot[None]) -> SearchScreen:
+    await pilot.press("m")
+    await until(pilot, lambda: isinstance(app.screen, SearchScreen) and app.screen.rows)
+    screen = app.screen
+    assert isinstance(screen, SearchScreen)
+    await pilot.pause()
+    return screen
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+def test_it_shows_trials_the_best_importance_and_a_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    make_search(tmp_path, trials_of("accuracy"))
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        text = screen_text(app)
+        facts = (
+            "search tune", "5 of 9 trials", "best accuracy 70.00 (trial 2)", "train.learning_rate 90 %",
+            "accuracy by trial", "starting preset", "2*", "pruned at 40 %", "70.00",
+        )  # fmt: skip
+        assert [fact for fact in facts if fact not in text] == []
+        assert any("⠀" < character <= "⣿" for character in text), "a picture in braille"
+
+    drive(monkeypatch, tmp_path, look, size=size)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+def test_several_aims_have_their_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    make_search(tmp_path, trials_of("accuracy", "latency"))
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        text = screen_text(app)
+        assert [fact for fact in ("accuracy by latency in ms", "front", "0*", "2*", "12 ms") if fact not in text] == []
+
+    drive(monkeypatch, tmp_path, look, size=size)
+
+
+def test_it_is_live_and_keeps_the_cursor_on_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_search(tmp_path, trials_of("accuracy", count=3))
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot)
+        await pilot.press("down")
+        await pilot.pause()
+        assert screen.selected is not None
+        assert screen.selected.number == 0
+        confirmed = (Confirmation(2, 3, 0.66, 0.01, 0.65, 0.02, 400), Confirmation(0, 3, 0.6, 0.01, 0.6, 0.02, 400))
+        write_trials(sweep_file(tmp_path, "tune"), replace(trials_of("accuracy"), confirmed=confirmed))
+        await until(pilot, lambda: len(screen.rows) == 5)
+        await pilot.pause()
+        assert screen.selected.number == 0
+        text = screen_text(app)
+        assert "trial 0" in text
+        assert "65.00 ± 2.00 on 400" in text
+
+    drive(monkeypatch, tmp_path, look, size=(200, 50))
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ascii_only: bool) -> None:
+    make_search(tmp_path, trials_of("accuracy"))
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        assert "2*" in screen_text(app)
+        await pilot.resize_terminal(120, 40)
+        await pilot.pause()
+        assert "accuracy by trial" in screen_text(app)
+
+    drive(monkeypatch, tmp_path, look, size=(40, 10), settings=Dashboard(ascii=ascii_only))
+
+
+def test_its_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_search(tmp_path, trials_of("accuracy"))
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        await pilot.press("s")
+        assert any("not running" in sentence for sentence in app.told)
+        await pilot.press("c")
+        await until(pilot, lambda: app.asked)
+        assert app.asked == [("tune-kd-trial-2-s1", "tune-kd-trial-0-s1")]
+        await opened(app, pilot)
+        await pilot.press("j", "enter")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await until(pilot, lambda: "trial=3" in app.screen.query_one(Input).value)
+        assert parse(app.screen.query_one(Input).value)
+
+    drive(monkeypatch, tmp_path, look, size=(120, 40))
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    make_search(tmp_path, trials_of("accuracy"))
+    file = trials_file(sweep_file(tmp_path, "tune"))
+    seen: Snapshots[SearchSnapshot] = Snapshots()
+    watcher: Any = SearchWatcher(tmp_path, "tune", seen, every=0.01)
+    watcher.start()
+    try:
+        seen.until(lambda one: one.trials is not None)
+        file.write_text("{}")
+        broken = seen.until(lambda one: one.problem is not None)
+        assert broken.trials is not None, "what was last read stays"
+        file.unlink()
+        seen.until(lambda one: one.problem is None and one.trials is None)
+    finally:
+        watcher.stop()
