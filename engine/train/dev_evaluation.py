@@ -22,7 +22,7 @@ from engine.record.phases import Report, unreported
 from engine.train.ranks import ALONE, Ranks
 from engine.train.step import Counts, StepLosses
 
-Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float32]
 LogitsBySplit = dict[str, Logits]
 LOSS_TOKENS = {"cpu": 4096}
