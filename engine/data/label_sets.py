@@ -110,7 +110,7 @@ def switches(table: Table, columns: Sequence[str]) -> Matrix:
         if bad := [row for row, value in enumerate(values) if value is None]:
             sentence = f"column {shown(column)} of a label holds {shown(table.values[column][bad[0]])}, neither 0 nor 1"
             raise table.fault(sentence, bad, kind="label-not-switch")
-        found[:, index] = values
+        found[:, index] = [value == 1 for value in values]
     return found
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from engine.data.content import rows_hash
+from engine.data.examples import Examples
 from engine.data.types import Example
 
 ROWS = (Example("dev-0", "ab", None, 0), Example("dev-1", "c", None, 1))
@@ -26,6 +29,20 @@ def test_texts_and_labels_count_ids_do_not() -> None:
     hashes = {rows_hash(rows, NAMES) for rows in others}
     assert len(hashes) == len(others)
     assert base not in hashes
+
+
+def test_several_labels_count_by_their_names() -> None:
+    rows = [replace(row, label=labels) for row, labels in zip(ROWS, ((1, 1), (0, 1)), strict=True)]
+    base = rows_hash(rows, NAMES)
+    assert rows_hash([replace(rows[0]), replace(rows[1], label=(1, 0))], NAMES[::-1]) == base
+    assert rows_hash([replace(rows[0]), replace(rows[1], label=(0, 0))], NAMES) != base
+
+
+def test_which_rows_share_a_query_counts() -> None:
+    rows = Examples.of([*ROWS, replace(ROWS[0], id="x")])
+    hashes = [rows_hash(replace(rows, groups=np.array(groups))) for groups in ([7, 7, 2], [0, 0, 1], [0, 1, 1])]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert rows_hash(rows) not in hashes
 
 
 def test_the_second_sentence_counts() -> None:

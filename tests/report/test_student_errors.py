@@ -241,7 +241,7 @@ def several(folder: Path) -> Path:
     """Four rows: the student has the first right, gives row 1 a label too many, row 2 one too few, row 3 both."""
     run_dir = folder / "tags-s1"
     (run_dir / "predictions").mkdir(parents=True)
-    gold = (["a"], [], ["a", "b"], ["b"])
+    gold: tuple[list[str], ...] = (["a"], [], ["a", "b"], ["b"])
     answers = {
         "student": ((0.9, 0.2), (0.6, 0.1), (0.8, 0.4), (0.7, 0.3)),
         "teacher": ((0.9, 0.1), (0.1, 0.1), (0.9, 0.9), (0.7, 0.3)),
@@ -282,7 +282,8 @@ def test_the_calibration_of_several_labels_is_that_of_every_answer(tmp_path: Pat
     right = [1, 1, 0, 1, 1, 0, 0, 0]
     shares = [(1 - share, share) for share in sure]
     expected = expected_calibration_error(np.array(shares), np.array(right))
-    assert (found.rows, found.before) == (8, pytest.approx(expected))
+    assert found.rows == 8
+    assert found.before == pytest.approx(expected)
 
 
 def test_torn_sets_of_labels_are_refused(tmp_path: Path) -> None:
