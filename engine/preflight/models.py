@@ -53,6 +53,10 @@ def model_problems(loaded: Loaded) -> Iterator[CrildError]:
         source_facts, faults = _facts(loaded, "student.init", student.init, student.revision)
         yield from faults
         yield from _vocabulary_problems(loaded, teacher_facts, source_facts)
+    for stage in preset.stage:
+        if stage.augment is not None and stage.augment.model is not None:
+            key = f"stage.{stage.name}.data.augment.model"
+            yield from _facts(loaded, key, stage.augment.model, stage.augment.revision)[1]
     yield from _tokenizer_problems(loaded, teacher_facts)
     yield from _output_problems(loaded, teacher_facts)
     for key, facts in {"teacher.model": teacher_facts, "student.init": source_facts if named else None}.items():

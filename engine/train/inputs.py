@@ -15,7 +15,7 @@ from engine.errors import DataError, RunError
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel
 from engine.models.students import named_init
-from engine.preset.schema import Corpus, OtherTask, Task, UnlabelledFiles
+from engine.preset.schema import Corpus, OtherTask, Task, TaskCopies, UnlabelledFiles
 from engine.preset.text import listed, plain
 from engine.record.inputs import (
     ChangedInput,
@@ -43,7 +43,7 @@ def inputs_of(materials: Materials, stage_rows: Mapping[str, Sequence[Example]])
     one; raises ModelError as loading it for training does.
     """
     preset, data, loaded = materials.preset, materials.data, materials.loaded
-    sources = {stage.name: _source_of_stage(stage.data) for stage in preset.stage if stage.data != "task"}
+    sources = {stage.name: _source_of_stage(stage.data, preset.task) for stage in preset.stage if stage.data != "task"}
     teacher = preset.teacher
     student = named_init(
         preset.student,
@@ -133,7 +133,9 @@ def _source_of_task(task: Task, split: str) -> str:
     return _at(f"{HUB_DATASET} ({task.name})", task.revision) if task.source == "hub" else task.source
 
 
-def _source_of_stage(data: Corpus | OtherTask | UnlabelledFiles) -> str:
+def _source_of_stage(data: Corpus | OtherTask | UnlabelledFiles | TaskCopies, task: Task) -> str:
+    if isinstance(data, TaskCopies):
+        return _source_of_task(task, "train")
     if isinstance(data, UnlabelledFiles):
         more = f" and {len(data.files) - 1:,} more" if len(data.files) > 1 else ""
         return f"{data.files[0]}{more}"
