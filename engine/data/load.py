@@ -21,7 +21,7 @@ from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
     from engine.data.findings import Finding
-    from engine.preset.schema import Corpus, OtherTask, Task, UnlabelledFiles
+    from engine.preset.schema import Corpus, OtherTask, Task, TaskCopies, UnlabelledFiles
 
 _OF_ALL_ROWS = ("files", "source", "revision", "max_length", "examples", "label_noise", "holdout", "measure_holdout")
 """Settings of a custom task that don't decide what its files hold."""
@@ -48,7 +48,7 @@ def load_task(task: Task, *, report: Report = unreported) -> TaskData:
 
 
 def inputs_for(
-    source: Literal["task"] | Corpus | OtherTask | UnlabelledFiles,
+    source: Literal["task"] | Corpus | OtherTask | UnlabelledFiles | TaskCopies,
     task: Task,
     data: TaskData,
     *,
@@ -57,13 +57,15 @@ def inputs_for(
     """The training inputs of a stage, and findings about them: from the run's task with labels, from a corpus, another task
     or unlabelled files without.
 
-    `source` is the preset's `stage.data`; `task` the run's task, whose `data_seed` counts (another task has its own), and
+    `source` is the preset's `stage.data`, whose copies (`augment`) are not made here; `task` the run's task, whose `data_seed` counts (another task has its own), and
     `data` what it holds.
     """
-    from engine.preset.schema import Corpus, OtherTask
+    from engine.preset.schema import Corpus, OtherTask, TaskCopies
 
     if source == "task":
         return data.train, ()
+    if isinstance(source, TaskCopies):
+        return Examples.of(data.train).unlabelled(), ()
     if isinstance(source, Corpus):
         return load_corpus(source, task.data_seed, report=report), ()
     if isinstance(source, OtherTask):

@@ -56,14 +56,14 @@ def overview(preset: Preset, *, report: Report = unreported) -> dict[str, Any]:
             findings += _new(findings, token_findings(inputs, reader.facts, EmbeddingSizes("", _ANY, None)))
         splits.append(entry)
     unlabelled = []
-    for name, inputs, found in _unlabelled(preset, data, report):
-        tokens = None if reader is None else reader.read(inputs, report, name)
-        lengths = _words(inputs) if tokens is None else tokens.lengths
-        entry = {"split": name, "rows": len(inputs), "repeated": _repeated(inputs)}
+    for name, more, found in _unlabelled(preset, data, report):
+        tokens = None if reader is None else reader.read(more, report, name)
+        lengths = _words(more) if tokens is None else tokens.lengths
+        entry = {"split": name, "rows": len(more), "repeated": _repeated(more)}
         entry |= {"lengths": _lengths(lengths, task.max_length), "unknown": None}
         if tokens is not None and reader is not None:
-            entry["unknown"] = reader.unknown_share(inputs, tokens)
-        entry["examples"] = [_example(data, row) for row in _spread(inputs)]
+            entry["unknown"] = reader.unknown_share(more, tokens)
+        entry["examples"] = [_example(data, row) for row in _spread(more)]
         unlabelled.append(entry)
         findings += [finding for finding in found if finding not in findings]
     return {

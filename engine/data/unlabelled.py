@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,18 +126,39 @@ def keys_of(parts: Iterable[Sequence[Example]]) -> Keys:
 
 
 def text_keys(rows: Examples) -> Keys:
-    """A number for each input (rows,), equal for texts that differ in white space alone."""
-    keys = (
-        hash((" ".join(text.split()), None if pair is None else " ".join(pair.split()))) for text, pair in rows.inputs()
-    )
-    return np.fromiter(keys, np.int64, len(rows))
+    """The key of each row (rows,)."""
+    return np.fromiter((text_key(text, pair) for text, pair in rows.inputs()), np.int64, len(rows))
+
+
+def text_key(text: str, pair: str | None) -> int:
+    """A number that is equal, in this process, for texts that differ in white space alone."""
+    return hash((" ".join(text.split()), None if pair is None else " ".join(pair.split())))
+
+
+def read_pool(path: Path, *, is_pair: bool, report: Report = unreported) -> Examples:
+    """The copies in a pool: JSON lines with the columns text and, for pairs, pair."""
+    columns: TextColumns = ("text", "pair" if is_pair else None)
+    return _rows([path], lambda *_: columns, {"pool": 1, "is_pair": is_pair}, is_pair=is_pair, report=report)[0]
 
 
 def _read(source: UnlabelledFiles, files: Sequence[Path], task: Task, *, is_pair: bool, report: Report) -> Inputs:
-    """The rows of some files, with `blank`, the number of those without text, and `ignored`, the columns that were not read."""
-    known = columns_of_task(task)[0]
+    """The rows of some files, without those that lack a text; and `blank`, their number, and `ignored`, the columns that were
+    not read."""
     chosen = None if source.columns is None else source.columns.model_dump()
-    settings = {"unlabelled": 1, "columns": chosen, "known": known, "is_pair": is_pair}
+    settings = {"unlabelled": 1, "columns": chosen, "known": columns_of_task(task)[0], "is_pair": is_pair}
+    choose = partial(_columns, source, task, is_pair=is_pair)
+    return _rows(files, choose, settings, is_pair=is_pair, report=report)
+
+
+def _rows(
+    files: Sequence[Path],
+    choose: Callable[[Sequence[str], Path, str], TextColumns],
+    settings: Mapping[str, Any],
+    *,
+    is_pair: bool,
+    report: Report,
+) -> Inputs:
+    """As `_read`; `choose` gives the columns of the texts, of a file's columns, its path and its format."""
 
     def load() -> Inputs:
         texts, pairs = TextBuilder(), TextBuilder()
@@ -149,7 +171,7 @@ def _read(source: UnlabelledFiles, files: Sequence[Path], task: Task, *, is_pair
                 for chunk in reader.chunks():
                     report(f"reading {path.name}", reader.rows, reader.estimate(), "rows")
                     if columns is None and chunk.columns:
-                        columns = _columns(source, task, chunk.columns, path, form, is_pair=is_pair)
+                        columns = choose(chunk.columns, path, form)
                         ignored.update(dict.fromkeys(name for name in chunk.columns if name not in columns))
                     if columns is None:
                         continue

@@ -85,7 +85,7 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
     family, and when weights are missing, truncated, not finite, or don't fit the config.
     """
     check_family(folder)
-    with _library_errors(f"the config of the model in {plain(str(folder))}", file=folder / "config.json"):
+    with library_errors(f"the config of the model in {plain(str(folder))}", file=folder / "config.json"):
         config: PretrainedConfig = AutoConfig.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
@@ -94,7 +94,7 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
     for file in files:
         _check_readable(file)
     config.output_attentions = config.output_hidden_states = False
-    with _library_errors(f"the model in {plain(str(folder))}", file=files[0]), seeded(0), quiet():
+    with library_errors(f"the model in {plain(str(folder))}", file=files[0]), seeded(0), quiet():
         state, notes = unwrapped(files, family)
         common: dict[str, Any] = {
             "config": config,
@@ -144,7 +144,7 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
             "pip install sentencepiece protobuf"
         )
         raise ModelError(sentence, kind="sentencepiece-not-installed", file=plain(str(bare)), key="tokenizer")
-    with _library_errors(f"the tokenizer in {name}", file=folder), quiet():
+    with library_errors(f"the tokenizer in {name}", file=folder), quiet():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
@@ -301,7 +301,7 @@ def _named(names: Iterable[str]) -> str:
 
 
 @contextmanager
-def _library_errors(what: str, *, file: Path) -> Iterator[None]:
+def library_errors(what: str, *, file: Path) -> Iterator[None]:
     """Turn whatever a broken file makes a library raise into a `ModelError`: its errors are many and undocumented."""
     try:
         yield

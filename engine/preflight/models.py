@@ -57,6 +57,10 @@ def model_problems(loaded: Loaded) -> Iterator[CrildError]:
         yield from faults
         if preset.teacher.model is not None:
             yield from _vocabulary_problems(loaded, teacher_facts, source_facts)
+    for stage in preset.stage:
+        if stage.augment is not None and stage.augment.model is not None:
+            key = f"stage.{stage.name}.data.augment.model"
+            yield from _facts(loaded, key, stage.augment.model, stage.augment.revision)[1]
     if preset.teacher.model is None:
         yield from _tokenizer_problems(loaded, "student.init", source_facts)
     else:

@@ -36,6 +36,7 @@ _STAND_INS: dict[str, Any] = {
     "objectives": {"logits": 1.0},
     "train": "stand-in",
     "corpus": "stand/in",
+    "words": "delete",
 }
 
 

@@ -73,6 +73,8 @@ def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
             return value not in INIT_WORDS and is_path(value, folder)
         case ("teacher", "tokenizer"):
             return is_path(value, folder)
+        case ("stage", _, "data", "augment", "model"):
+            return is_path(value, folder)
         case ("stage", _, "data", "corpus"):
             return is_corpus_path(value, folder)
         case _:

@@ -16,7 +16,7 @@ from engine.preset.names import (
     SCORES,
     TOY_TASKS,
 )
-from engine.preset.schema import Architecture, Columns, OtherTask, Preset, Stage, Student, Task, Teacher
+from engine.preset.schema import Architecture, Augment, Columns, OtherTask, Preset, Stage, Student, Task, Teacher
 from engine.preset.toml_lines import KeyPath
 
 _OF_A_MODEL = ("revision", "trust_remote_code", "tokenizer", "labels", "architecture", "finetune")
@@ -186,6 +186,8 @@ def of_stage(stage: Stage) -> Iterator[Fault]:
         sentence = f"consistency applies to layer objectives ({names}), and this stage has none"
         yield Fault(("consistency", "objectives"), sentence, "consistency-without-layers")
     yield from _options(stage)
+    if stage.augment is not None:
+        yield from _augment(stage.augment)
     for name, term in terms.items():
         layer_map = term.layer_map or stage.layer_map
         if layer_map == "alp" and name in LAYER_OBJECTIVES - ALP_OBJECTIVES:
@@ -201,6 +203,17 @@ def of_stage(stage: Stage) -> Iterator[Fault]:
         if stage.padding:
             sentence = 'padding = "released" is not defined for layer_map "emd"'
             yield Fault(("padding", "layer_map"), sentence, "emd-padding")
+
+
+def _augment(augment: Augment) -> Iterator[Fault]:
+    """Keys of a masked language model, which only "mlm" has and needs."""
+    if augment.words == "mlm" and augment.model is None:
+        sentence = 'words = "mlm" needs a masked language model: set model to a folder or hub id'
+        yield Fault(("data.augment.model", "data.augment.words"), sentence, "masked-words-without-model")
+    for key in ("model", "revision", "top"):
+        if augment.words != "mlm" and getattr(augment, key) is not None:
+            sentence = f'{key} is for words = "mlm"; "{augment.words}" needs no model'
+            yield Fault((f"data.augment.{key}", "data.augment.words"), sentence, "option-of-masked-words")
 
 
 def _options(stage: Stage) -> Iterator[Fault]:

@@ -356,6 +356,34 @@ class Consistency(Record):
     """min(decay, (1 + t)/(10 + t)): lets the average follow in a short stage."""
 
 
+class Augment(Record):
+    """Changed copies of a stage's inputs, made once and kept in the cache."""
+
+    words: Literal["mlm", "delete", "swap", "punctuation"]
+    """What happens to words: likely ones take their place ("mlm", TinyBERT), some are deleted or exchanged (EDA), or
+    punctuation is put between them (AEDA)."""
+    model: Name | None = None
+    """For "mlm": the masked language model, a folder or hub id."""
+    revision: str | None = None
+    """Commit of a hub id in `model`; resolved and recorded when a run starts."""
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the words that is changed: 0.4 for "mlm", 0.1 for "delete" and "swap", when left out; for "punctuation" (0.3)
+    the most."""
+    top: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """For "mlm": a word is replaced by one of so many likely ones, each with equal probability; 15 when left out."""
+    copies: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Copies of each row; those that repeat a row or another copy are left out."""
+    seed: Seed = 0
+    """Seed of the copies, so that runs with different seeds share them."""
+
+
+class TaskCopies(Record):
+    """The task's training rows without labels, and changed copies of them."""
+
+    augment: Augment
+    """How the copies are made."""
+
+
 class Corpus(Record):
     """Plain text for a stage that needs no labels."""
 
@@ -373,6 +401,8 @@ class Corpus(Record):
     """Join two consecutive units to one input, as in pair tasks."""
     examples: Examples | None = None
     """At most this many inputs, drawn at random with the task's `data_seed`."""
+    augment: Augment | None = None
+    """Changed copies of these inputs, besides them."""
 
 
 class OtherTask(Record):
@@ -380,6 +410,8 @@ class OtherTask(Record):
 
     task: Task
     """The other task, written like a [task] table."""
+    augment: Augment | None = None
+    """Changed copies of these inputs, besides them."""
 
 
 class InputColumns(Record):
@@ -404,20 +436,24 @@ class UnlabelledFiles(Record):
     ] = False
     """true: the task's training rows too, every row once. A share: so much of each epoch are rows of the task, each as often
     as it takes; 0.2 is a fifth."""
+    augment: Augment | None = None
+    """Changed copies of these inputs, besides them."""
 
 
 def _data_form(value: object) -> str:
     for key, record in (("task", OtherTask), ("files", UnlabelledFiles)):
         if isinstance(value, record) or (isinstance(value, dict) and key in value):
             return f"<{key}>"
-    return form(value)
+    is_of_task = isinstance(value, TaskCopies) or (isinstance(value, dict) and value.keys() == {"augment"})
+    return "<augment>" if is_of_task else form(value)
 
 
 StageData = Annotated[
     Annotated[Literal["task"], Tag("<word>")]
     | Annotated[Corpus, Tag("<table>")]
     | Annotated[OtherTask, Tag("<task>")]
-    | Annotated[UnlabelledFiles, Tag("<files>")],
+    | Annotated[UnlabelledFiles, Tag("<files>")]
+    | Annotated[TaskCopies, Tag("<augment>")],
     Discriminator(_data_form),
 ]
 Weighted = Annotated[
@@ -431,8 +467,8 @@ class Stage(Record):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
     """Lower-case letters, digits, - and _; "teacher" and "baseline" are reserved."""
     data: StageData = "task"
-    """"task", plain text { corpus = "folder" }, unlabelled rows { files = ["more.csv"] }, or another task
-    { task = { name = "mnli" } }."""
+    """"task", plain text { corpus = "folder" }, unlabelled rows { files = ["more.csv"] }, another task
+    { task = { name = "mnli" } }, or the task's rows with changed copies { augment = { words = "delete" } }."""
     objectives: Annotated[dict[ObjectiveName, Weighted], Field(min_length=1)]
     """Weights, or tables with options, by name."""
     layer_map: LayerMap = "last"
@@ -476,6 +512,11 @@ class Stage(Record):
     """Pass on the weights of the best evaluation rather than the last (stages with labels or logits)."""
     patience: Count | None = None
     """Early stopping: stop after this many evaluations without a better one (stages with labels or logits)."""
+
+    @property
+    def augment(self) -> Augment | None:
+        """How copies of its inputs are made, if they are."""
+        return None if self.data == "task" else self.data.augment
 
     def terms(self) -> dict[str, Objective]:
         """The objectives with a weight above 0, plain weights turned into tables."""

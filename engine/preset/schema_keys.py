@@ -21,7 +21,7 @@ _IN_WORDS = {
     "layer_map": '"last", "uniform", "upper", "reverse", "all-to-one", "random", "emd", "alp" or pairs [[teacher layer, student layer], ...] counted from 1',
     "keep": '"first", "last", "alternate" or a list of layers counted from 0',
     "evaluate": '"epoch" or a number of steps',
-    "data": '"task", or a table { corpus = "folder" }, { files = ["more.csv"] } or { task = { name = "mnli" } }',
+    "data": '"task", or a table { corpus = "folder" }, { files = ["more.csv"] }, { task = { name = "mnli" } } or { augment = { words = "delete" } }',
     "with_task": "true, false or a share above 0 and below 1",
     "mixup": "false or a table, as { alpha = 1.0 }",
     "consistency": "false or a table, as { weight = 0.1 }",

@@ -53,13 +53,15 @@ HOUR = 3600.0
 _LINK_FREE = (CHECKPOINTS, STUDENT, PREDICTIONS)
 _WITH_LEFTOVERS = (CHECKPOINTS, STUDENT, PREDICTIONS, TEACHER)
 
-TEACHERS, ROWS, TOKENS, LOGITS, CRASHES = "teachers", "rows", "tokens", "logits", "crashes"
+TEACHERS, ROWS, TOKENS, LOGITS, POOLS, CRASHES = "teachers", "rows", "tokens", "logits", "pools", "crashes"
 """Folders of the cache."""
-CACHE_FOLDERS = (TEACHERS, ROWS, TOKENS, LOGITS, CRASHES)
+CACHE_FOLDERS = (TEACHERS, ROWS, TOKENS, LOGITS, POOLS, CRASHES)
 PROCESSES = "processes"
 """Subfolder of the cache: in a temporary folder there, the processes of one run find one another."""
 PARTIAL, PARTIAL_MARK = ".partial", b"crild logits 1\n"
 """The ending of a file of teacher's answers that are being computed, and what it begins with."""
+POOL_MARK = b"crild pool 1\n"
+"""What a pool that is being made begins with; its file has the same ending."""
 
 Check = Callable[[OpenFolder, str], bool]
 """Whether an entry of a folder is what it is taken for."""
@@ -327,7 +329,7 @@ def cached(root: Path) -> Iterator[Removable]:
 
 def cache_leftovers(root: Path) -> Iterator[Removable]:
     """What killed processes left in the cache."""
-    files = ((kind, _is_cache_leftover) for kind in (ROWS, TOKENS, LOGITS, PROCESSES))
+    files = ((kind, _is_cache_leftover) for kind in (ROWS, TOKENS, LOGITS, POOLS, PROCESSES))
     for kind, check in ((TEACHERS, _is_teacher_leftover), *files):
         yield from _listed(root, (kind,), "leftover", check, _leftover_remover(check))
 
@@ -421,6 +423,18 @@ def _is_logits_file(folder: OpenFolder, name: str) -> bool:
     )
 
 
+def _is_pool_file(folder: OpenFolder, name: str) -> bool:
+    """Whether an entry is a pool: named by its key and its hash, with a row's number first in it.
+
+    Also one that is being made, unless a run is at it, and the lock that such a run held.
+    """
+    match = re.fullmatch(rf"({_KEY})\.(partial|lock)", name)
+    if match is not None:
+        is_own = folder.is_file(name) if match[2] == "lock" else folder.head(name, len(POOL_MARK)) == POOL_MARK
+        return is_own and file_held(folder.path / f"{match[1]}.lock") is not True
+    return re.fullmatch(rf"{_KEY}\.{_KEY}\.jsonl", name) is not None and folder.head(name, 8) in (b'{"row": ', b"")
+
+
 def _header(folder: OpenFolder, name: str) -> dict[str, Any]:
     """The header of a safetensors file; empty where it is none."""
     start = folder.head(name, 2**16)
@@ -502,5 +516,6 @@ _CACHED: Mapping[str, tuple[Check, Remove]] = {
     ROWS: (_is_rows_file, _remover(_is_rows_file)),
     TOKENS: (_is_token_file, _remover(_is_token_file)),
     LOGITS: (_is_logits_file, _remover(_is_logits_file)),
+    POOLS: (_is_pool_file, _remover(_is_pool_file)),
     CRASHES: (_is_crash_report, _remover(_is_crash_report)),
 }

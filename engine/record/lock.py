@@ -15,7 +15,8 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,7 @@ from engine.errors import RunError
 from engine.record.files import cause, read_json
 from engine.record.owner import Owner
 from engine.record.paths import LOCK, STATUS
+from engine.record.phases import Report
 from engine.record.status import LOST_AFTER
 
 _BUSY = (errno.EACCES, errno.EAGAIN)
@@ -39,6 +41,22 @@ _mine: dict[_FileId, int] = {}
 """Lock files that this process holds, with its process id: a forked child inherits the table, but not the locks."""
 _table = threading.RLock()
 """Guards `_mine`: to the system, all threads of a process hold its locks."""
+
+
+@contextmanager
+def waiting_lock(path: Path, report: Report, phase: str) -> Iterator[None]:
+    """Hold the lock on a file; while another process holds it, wait, with a report of `phase` once a second.
+
+    Raises OSError when the file cannot be opened.
+    """
+    lock = FileLock(path)
+    while not lock.try_acquire():
+        report(phase)
+        time.sleep(1.0)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class FileLock:

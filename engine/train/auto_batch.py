@@ -66,7 +66,7 @@ def fit_batch(path: Path, consent: Consent = NONE, *, report: Report = unreporte
         sentence = "all stages have a batch_size of their own, so train.batch_size changes nothing"
         raise PresetError.single(sentence, kind="batch-size-unused", key="train.batch_size")
     materials = load_materials(preset, hardware.make_accelerator(preset.train), consent, report=report)
-    inputs = inputs_of_stages(materials, rows_of_stages(materials, report=report), report=report)
+    inputs = inputs_of_stages(materials, rows_of_stages(materials, copies=False, report=report), report=report)
     stages = [
         (settings, inputs.get(settings.name, materials.train))
         for settings in plan_stages(preset, materials.data, inputs)

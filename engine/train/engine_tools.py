@@ -136,7 +136,7 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
     try:
         accelerator = hardware.make_accelerator(preset.train)
         materials = load_materials(preset, accelerator, NEVER, report=report)
-        own = rows_of_stages(materials, report=report)
+        own = rows_of_stages(materials, copies=False, report=report)
         inputs = inputs_of_stages(materials, own, report=report)
     except OwnCodeError as error:
         return _plan_with_own_code(error, consent)

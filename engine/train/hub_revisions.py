@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.data.hub import resolve_revision as data_commit
 from engine.models.hub import resolve_revision as model_commit
-from engine.preset.schema import Corpus, OtherTask, Preset, Stage, Task
+from engine.preset.schema import Corpus, OtherTask, Preset, Stage
 from engine.preset.write import dump
 from engine.record.files import write_atomic
 from engine.record.paths import PRESET
@@ -40,7 +40,17 @@ def record(run_dir: Path, preset: Preset) -> None:
 
 
 def _pinned(stage: Stage) -> Stage:
-    """The stage with the commit of its own hub data, if it has any."""
+    """The stage with the commits of its own hub data and of the model that makes copies, if it has any."""
+    augment = stage.augment
+    if augment is not None and augment.model is not None and stage.data != "task":
+        commit = model_commit(augment.model, augment.revision)
+        if commit is not None and commit != augment.revision:
+            own = stage.data.model_copy(update={"augment": augment.model_copy(update={"revision": commit})})
+            stage = stage.model_copy(update={"data": own})
+    return _with_pinned_data(stage)
+
+
+def _with_pinned_data(stage: Stage) -> Stage:
     if not isinstance(stage.data, Corpus | OtherTask):
         return stage
     of = stage.data.task if isinstance(stage.data, OtherTask) else stage.data
@@ -48,4 +58,5 @@ def _pinned(stage: Stage) -> Stage:
     if commit is None or commit == of.revision:
         return stage
     own = of.model_copy(update={"revision": commit})
-    return stage.model_copy(update={"data": OtherTask(task=own) if isinstance(own, Task) else own})
+    data = stage.data.model_copy(update={"task": own}) if isinstance(stage.data, OtherTask) else own
+    return stage.model_copy(update={"data": data})

@@ -13,7 +13,7 @@ from engine.data.tokens import tokenizer_hash
 from engine.data.types import Example, TaskData
 from engine.errors import DataError, RunError
 from engine.models.load import LoadedModel
-from engine.preset.schema import Corpus, OtherTask, Task, UnlabelledFiles
+from engine.preset.schema import Corpus, OtherTask, Task, TaskCopies, UnlabelledFiles
 from engine.preset.text import listed, plain
 from engine.record.inputs import (
     ChangedInput,
@@ -40,7 +40,7 @@ def inputs_of(materials: Materials, stage_rows: Mapping[str, Sequence[Example]])
     Call it before the teacher is fine-tuned: its weights count as loaded.
     """
     preset, data, loaded = materials.preset, materials.data, materials.loaded
-    sources = {stage.name: _source_of_stage(stage.data) for stage in preset.stage if stage.data != "task"}
+    sources = {stage.name: _source_of_stage(stage.data, preset.task) for stage in preset.stage if stage.data != "task"}
     teacher, init, answers = preset.teacher, _at(preset.student.init, preset.student.revision), materials.answers
     train, dev = task_data(preset.task, data)
     stages = {name: InputRows(sources[name], len(rows), rows_hash(rows)) for name, rows in stage_rows.items()}
@@ -126,7 +126,9 @@ def _source_of_task(task: Task, split: str) -> str:
     return _at(f"{HUB_DATASET} ({task.name})", task.revision) if task.source == "hub" else task.source
 
 
-def _source_of_stage(data: Corpus | OtherTask | UnlabelledFiles) -> str:
+def _source_of_stage(data: Corpus | OtherTask | UnlabelledFiles | TaskCopies, task: Task) -> str:
+    if isinstance(data, TaskCopies):
+        return _source_of_task(task, "train")
     if isinstance(data, UnlabelledFiles):
         more = f" and {len(data.files) - 1:,} more" if len(data.files) > 1 else ""
         return f"{data.files[0]}{more}"

@@ -30,6 +30,7 @@ from engine.preset.schema import Preset, Stage
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
+from engine.train.augmentation import with_copies
 from engine.train.dev_evaluation import Dev, Labels
 from engine.train.run_findings import Reader, reader_name, task_findings
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
@@ -227,13 +228,26 @@ class StageRows:
     findings: tuple[Finding, ...]
 
 
-def rows_of_stages(materials: Materials, *, report: Report = unreported) -> StageRows:
-    """The rows of the stages with data of their own. Raises DataError for data that cannot be used."""
+def rows_of_stages(materials: Materials, *, copies: bool = True, report: Report = unreported) -> StageRows:
+    """The rows of the stages with data of their own, and the copies of them that a stage asks for.
+
+    Without `copies` the rows themselves stand for their copies: to time steps without making any. Raises DataError for data
+    that cannot be used, ModelError for a masked language model that cannot.
+    """
     rows: dict[str, Sequence[Example]] = {}
     findings: list[Finding] = []
     for stage in materials.preset.stage:
         if stage.data != "task":
-            rows[stage.name], found = inputs_for(stage.data, materials.preset.task, materials.data, report=report)
+            inputs, found = inputs_for(stage.data, materials.preset.task, materials.data, report=report)
+            if stage.augment is not None and copies:
+                inputs, made = with_copies(
+                    Examples.of(inputs), stage.augment, materials.data,
+                    precision=materials.precision, device=materials.device, report=report,
+                )  # fmt: skip
+                found = (*found, *made)
+            elif stage.augment is not None:
+                inputs = Examples.joined([Examples.of(inputs)] * (stage.augment.copies + 1), "input")
+            rows[stage.name] = inputs
             findings += [finding for finding in found if finding not in findings]
     return StageRows(rows, tuple(findings))
 

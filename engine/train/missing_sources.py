@@ -67,6 +67,9 @@ def _sources(preset: Preset, report: Report) -> Iterator[tuple[str, Callable[[],
             yield f"the inputs of stage {stage.name}", partial(check_unlabelled, stage.data, preset.task)
         elif isinstance(stage.data, OtherTask):
             yield _task_name(stage.data.task), partial(load_task, stage.data.task, report=report)
+        if stage.augment is not None and stage.augment.model is not None:
+            model, revision = stage.augment.model, stage.augment.revision
+            yield f"the model {plain(model)}", partial(check_available, model, revision)
     teacher, student = preset.teacher, preset.student
     if teacher.model not in ("scratch", None):
         yield f"the model {plain(teacher.model)}", partial(check_available, teacher.model, teacher.revision)

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +27,7 @@ from engine.models.partial_encoder import PartialEncoder
 from engine.preset.text import plain
 from engine.record.files import cause, write_all
 from engine.record.inventory import PARTIAL, PARTIAL_MARK
-from engine.record.lock import FileLock
+from engine.record.lock import waiting_lock
 from engine.record.paths import cache_dir
 from engine.record.phases import Report, unreported
 from engine.record.removal import OpenFolder
@@ -164,19 +163,15 @@ class LogitsEntry:
 
         Whether it is held: not where the cache cannot be written. `report` is called once a second.
         """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path.with_suffix(".lock"))
-            while not lock.try_acquire():
-                report("waiting for the teacher's answers of another run")
-                time.sleep(1.0)
-        except OSError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with contextlib.ExitStack() as held:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                path, phase = self.path.with_suffix(".lock"), "waiting for the teacher's answers of another run"
+                held.enter_context(waiting_lock(path, report, phase))
+                is_ours = True
+            except OSError:
+                is_ours = False
+            yield is_ours
 
 
 class PartialLogits:

@@ -101,7 +101,8 @@ def as_text(path: Path) -> Path:
 @pytest.mark.parametrize("named", [True, False])
 def test_every_format(write: Callable[[Path], Path], named: bool, tmp_path: Path) -> None:
     file = write(tmp_path / "more")
-    inputs, findings = read(file, **({"columns": {"text": "body"}} if named else {}))
+    keys: dict[str, Any] = {"columns": {"text": "body"}} if named else {}
+    inputs, findings = read(file, **keys)
     assert texts(inputs) == BODIES
     assert findings["rows-without-text"].facts == {"rows": 1}
     ignored = findings["columns-not-read"].facts["columns"] if "columns-not-read" in findings else []

@@ -643,3 +643,22 @@ def test_unlabelled_files(data: str, expected: str, fact: str, tmp_path: Path) -
 def test_labels_are_not_learnt_from_unlabelled_files(tmp_path: Path) -> None:
     text = MINIMAL + '[[stage]]\nname = "more"\nobjectives = { labels = 1.0 }\ndata = { files = ["more.csv"] }\n'
     assert mistake(only(tmp_path, text)).endswith("labels-without-task-data stage.more.objectives.labels")
+
+
+@pytest.mark.parametrize(
+    ("augment", "kind", "key"),
+    [
+        ("{ words = 'mlm' }", "masked-words-without-model", "model"),
+        ("{ words = 'swap', model = 'org/model' }", "option-of-masked-words", "model"),
+        ("{ words = 'delete', top = 3 }", "option-of-masked-words", "top"),
+        ("{ words = 'delet' }", "wrong-value", "words"),
+        ("{ words = 'delete', share = 1.5 }", "wrong-value", "share"),
+        ("{ words = 'delete', copies = 0 }", "wrong-value", "copies"),
+        ("{ words = 'delete', copy = 3 }", "unknown-key", "copy"),
+        ("{ copies = 3 }", "missing-key", "words"),
+    ],
+)
+@pytest.mark.parametrize("data", ["{{ augment = {} }}", "{{ files = ['more.csv'], augment = {} }}"])
+def test_copies(data: str, augment: str, kind: str, key: str, tmp_path: Path) -> None:
+    text = MINIMAL.replace('name = "ild"\n', f'name = "ild"\ndata = {data.format(augment)}\n')
+    assert mistake(only(tmp_path, text)) == f"mine.toml:11 {kind} stage.ild.data.augment.{key}"

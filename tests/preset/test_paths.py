@@ -45,6 +45,12 @@ def test_unlabelled_files_are_relative_to_the_preset_and_keep_their_patterns(tmp
     data = load_preset(["inner/mine.toml"], ["stage.ild.data.files=['b.csv']"], base=tmp_path).preset.stage[0].data
     assert isinstance(data, UnlabelledFiles)
     assert (data.files, data.with_task) == ([str(tmp_path / "b.csv")], 0.2)
+    (tmp_path / "mlm").mkdir()
+    for model, path in (("./mlm", str(tmp_path / "mlm")), ("mlm", str(tmp_path / "mlm")), ("org/mlm", "org/mlm")):
+        setting = f"stage.ild.data={{augment={{words='mlm',model='{model}'}}}}"
+        augment = load_preset(["inner/mine.toml"], [setting], base=tmp_path).preset.stage[0].augment
+        assert augment is not None
+        assert augment.model == path
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,8 @@ def _answers(folder: Path, model: Path) -> list[str]:
 
 def _data(setting: str, folder: Path) -> list[str]:
     """Small data at hand in place of those that a setting asks for."""
+    if setting == "augmented":  # without the model, which is on the hub
+        return [f"stage.{stage}.data={{augment={{words='delete',copies=2,share=0.5}}}}" for stage in ("ild", "kd")]
     if setting == "few-sample":
         return ["task.examples=2"]
     if setting.startswith("noise"):  # of two rows, one wrong label leaves a single class
