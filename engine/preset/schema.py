@@ -205,6 +205,12 @@ class Teacher(Record):
     finetune: Finetune | None = None
     """Leave out for a model that already knows the task."""
 
+    @property
+    def named(self) -> str:
+        """The model, where there is one: a file of answers cannot be loaded."""
+        assert self.model is not None, "the teacher is a file of answers"
+        return self.model
+
 
 class Student(Record):
     """The model that training produces."""
@@ -214,7 +220,8 @@ class Student(Record):
     there is no teacher)."""
     init: Name = "teacher"
     """"teacher", "pretrained" (the teacher before fine-tuning), "scratch", or a folder, hub id or run, which
-    may have another vocabulary where stages compare answers alone. With `teacher.answers` there is no teacher to take layers from."""
+    may have another vocabulary where stages compare answers alone. With `teacher.answers` there is no teacher to take
+    layers from."""
     revision: str | None = None
     """Commit of a hub id in `init`."""
     keep: LayerSelection = "first"

@@ -87,7 +87,7 @@ def _distinct(targets: Sequence[Mapping[str, str]], notes: list[str]) -> Iterato
     known: set[tuple[str, str | None]] = set()
     for target in targets:
         for subject in _subjects(target, notes):
-            path = Path(subject.source.model)
+            path = Path(subject.source.named)
             identity = (str(path.resolve()) if path.is_absolute() else str(path), subject.source.revision)
             if identity not in known:
                 known.add(identity)
