@@ -37,7 +37,8 @@ def _names(preset: Preset) -> Iterator[str]:
     yield from (f"the data of {task.name}" for task in tasks if _is_on_hub(task))
     corpora = (stage.data.corpus for stage in preset.stage if isinstance(stage.data, Corpus))
     yield from (f"the corpus {plain(corpus)}" for corpus in corpora if not is_corpus_path(corpus))
-    models = [preset.teacher.model, preset.teacher.tokenizer, preset.student.init]
+    teachers = (name for each in preset.teacher.models().values() for name in (each.model, each.tokenizer))
+    models = [*teachers, preset.student.init]
     words = ("scratch", "teacher", "pretrained")
     yield from (f"the model {plain(model)}" for model in models if model and model not in words and not is_path(model))
 

@@ -93,13 +93,18 @@ def reader_name(preset: Preset) -> str:
     return preset.teacher.model or preset.student.init
 
 
-def _model_findings(preset: Preset, loaded: LoadedModel) -> Iterator[Finding]:
+def teacher_findings(preset: Preset, name: str, loaded: LoadedModel, *, finetuned: bool) -> Iterator[Finding]:
+    """The finding about a teacher (`name` in sentences) whose answers cannot be distilled, if it is one."""
     problem_type = MULTI_LABEL if loaded.multi_label else None
     objectives = {name for stage in preset.stage for name in stage.terms()}
-    finetuned = reader_of(preset).finetune is not None
-    reason = multi_label_teacher(reader_name(preset), problem_type, finetuned=finetuned, objectives=objectives)
+    reason = multi_label_teacher(name, problem_type, finetuned=finetuned, objectives=objectives)
     if reason is not None:
         yield Finding(reason, kind="multi-label-teacher", severity="refusal", subject="model")
+
+
+def _model_findings(preset: Preset, loaded: LoadedModel) -> Iterator[Finding]:
+    finetuned = reader_of(preset).finetune is not None
+    yield from teacher_findings(preset, reader_name(preset), loaded, finetuned=finetuned)
     if loaded.foreign_tokenizer:
         sentence = (
             f"teacher.tokenizer names {plain(preset.teacher.tokenizer or '')}, whose vocabulary is not that of the tokenizer of "
