@@ -158,11 +158,12 @@ def _facts(plan: Mapping[str, Any]) -> list[str]:
     if isinstance(teacher := plan.get("teacher"), Mapping):
         cached = "; fine-tuned already, in the cache" if teacher.get("cached") else ""
         to_tune = "; to be fine-tuned first" if teacher.get("finetune") and not cached else ""
-        answers = teacher.get("answers")
+        answers, others = teacher.get("answers"), _items(teacher.get("others"))
+        also = "".join(f"; and {other}" for other in others)
         lines.append(
             f"teacher: the answers in {answers}"
             if answers is not None
-            else f"teacher: {teacher.get('model')}, {formatting.amount(teacher.get('parameters'))} parameters{cached}{to_tune}"
+            else f"teacher: {teacher.get('model')}, {formatting.amount(teacher.get('parameters'))} parameters{cached}{to_tune}{also}"
         )
     if isinstance(student := plan.get("student"), Mapping):
         layers = formatting.plural(int(student.get("layers") or 0), "layer")

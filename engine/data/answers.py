@@ -140,11 +140,17 @@ def _join(chunk: RowChunk, teacher: Teacher, task: Task, data: TaskData, path: P
         known = columns_of_task(task)[0] or [("text", "pair" if paired else None)]
         complete = (tuple(name for name in pair if name is not None) for pair in known)
         by_text = next((pair for pair in complete if all(names.count(name) == 1 for name in pair)), None)
-    wanted = teacher.join
+    wanted: Join | None = teacher.join
+    if wanted is None and own is not None and own.id is None and own.text is not None:
+        wanted = "text"
     if wanted is None:
-        explicit = None if own is None else "id" if own.id is not None else "text" if own.text is not None else None
-        wanted = explicit or ("id" if by_id is not None else "text" if by_text is not None else "row")
-    used = {"id": (by_id,) if by_id is not None else None, "text": by_text, "row": ()}[wanted]
+        wanted = "id" if by_id is not None else "text" if by_text is not None else "row"
+    columns: dict[Join, tuple[str, ...] | None] = {
+        "id": None if by_id is None else (by_id,),
+        "text": by_text,
+        "row": (),
+    }
+    used = columns[wanted]
     if used is None:
         sentence = (
             f"teacher.join is {shown(wanted)}, but it is unclear which column has the {wanted}s: name it, as "
@@ -322,32 +328,41 @@ def _logits(chunk: RowChunk, columns: AnswerColumn, path: Path) -> Logits:
     """The answers of some rows as logits (rows, outputs). Raises DataError for numbers that cannot be answers."""
     values = column_values(chunk, columns, path)
 
-    def refuse(wrong: npt.NDArray[np.bool_], sentence: str, kind: str) -> None:
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            numbers = ", ".join(f"{value:.6g}" for value in values[row])
-            raise DataError(sentence.format(numbers), kind=kind, file=str(path), line=chunk.lines[row])
+    def refuse(wrong: Any, kind: str) -> None:
+        """Raise the DataError of the first wrong row, if there is one."""
+        if not wrong.any():
+            return
+        row = int(np.flatnonzero(wrong)[0])
+        numbers = ", ".join(f"{value:.6g}" for value in values[row])
+        sentence = f"the answer ({numbers}) {_REASONS[kind]}"
+        raise DataError(sentence, kind=kind, file=str(path), line=chunk.lines[row])
 
-    refuse(~np.isfinite(values).all(axis=1), "the answer ({}) is not finite", "answer-not-finite")
+    with np.errstate(over="ignore"):
+        single: Logits = values.astype(np.float32)
+    refuse(~np.isfinite(single).all(axis=1), "answer-not-finite")
     if columns.form in ("logits", "score"):
-        return values.astype(np.float32)
-    refuse((values < 0).any(axis=1), "the answer ({}) has a negative number: " + _NOT_PROBABILITIES, "negative-answer")
+        return single
+    refuse((values < 0).any(axis=1), "negative-answer")
     if columns.each_alone:
-        refuse(
-            (values > 1).any(axis=1),
-            "the answer ({}) has a probability above 1: " + _NOT_PROBABILITIES,
-            "answer-above-one",
-        )
+        refuse((values > 1).any(axis=1), "answer-above-one")
         chances = np.clip(values, FLOOR, 1 - FLOOR)
         return np.asarray(np.log(chances) - np.log1p(-chances), np.float32)
     sums = values.sum(axis=1)
-    refuse(sums <= 0, "the answer ({}) has no number above 0, so that it says nothing", "answer-of-zeros")
+    refuse(sums <= 0, "answer-of-zeros")
     if columns.form == "probabilities":
-        off = np.abs(sums - 1) > ROUNDING
-        refuse(off, "the probabilities ({}) do not sum to 1: " + _NOT_PROBABILITIES, "answer-not-one")
-    return np.log(np.maximum(values / sums[:, None], FLOOR)).astype(np.float32)
+        refuse(np.abs(sums - 1) > ROUNDING, "answer-not-one")
+    logits: Logits = np.log(np.maximum(values / sums[:, None], FLOOR)).astype(np.float32)
+    return logits
 
 
 _NOT_PROBABILITIES = (
     'set teacher.values = "scores" where the numbers are shares of another sum, or "logits" where they are logits'
 )
+_REASONS = {
+    "answer-not-finite": "has a number that is not finite, or too large",
+    "negative-answer": f"has a negative number: {_NOT_PROBABILITIES}",
+    "answer-of-zeros": "has no number above 0, so that it says nothing",
+    "answer-above-one": f"has a probability above 1: {_NOT_PROBABILITIES}",
+    "answer-not-one": f"does not sum to 1, as probabilities do: {_NOT_PROBABILITIES}",
+}
+"""What is wrong with an answer, as the end of a sentence, by the error's kind."""

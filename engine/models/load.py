@@ -87,7 +87,7 @@ def load_teacher(
     Raises `ModelError` when the checkpoint is broken or unsuitable, reads less than `max_length`, or cannot be fetched,
     and `OwnCodeError` for one with code and without consent.
     """
-    if teacher.model == "scratch":
+    if teacher.named == "scratch":
         report("building the teacher")
         return _scratch(teacher, spec, train_texts, max_length, consent)
     if teacher.finetune is not None:
@@ -95,7 +95,7 @@ def load_teacher(
         return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent, report=report)
     read = _read(teacher, max_length, consent, report=report)
     model = read.checkpoint.model
-    _check_knows_task(read.checkpoint, teacher.model, spec)
+    _check_knows_task(read.checkpoint, teacher.named, spec)
     problem_type = model.config.problem_type  # which aligning overwrites
     order_known, notes = _align_by_name(model, teacher, spec)
     return LoadedModel(model, read.tokenizer, order_known, (*read.notes, *notes), False, problem_type, read.foreign)
@@ -106,8 +106,8 @@ def load_classifier(source: schema.Teacher, *, consent: Consent = NONE, report: 
 
     A bare encoder gets a random head of the config's size. Raises `ModelError` as `load_teacher` does.
     """
-    folder, code = _fetch(source, source.model, consent, revision=source.revision, report=report)
-    report(f"loading {plain(source.model)}")
+    folder, code = _fetch(source, source.named, consent, revision=source.revision, report=report)
+    report(f"loading {plain(source.named)}")
     if is_exported(folder):
         return cast(PreTrainedModel, OnnxModel(folder))
     return read_checkpoint(folder, trust_remote_code=code).model
@@ -131,7 +131,7 @@ def load_pretrained(
     """
     read = _read(source, max_length, consent, words, report)
     checkpoint = read.checkpoint
-    model, name = checkpoint.model, plain(source.model)
+    model, name = checkpoint.model, plain(source.named)
     outputs = output_of(model).out_features
     notes: tuple[str, ...] = ()
     fresh_head = True
@@ -155,13 +155,13 @@ def load_with_tokenizer(source: schema.Teacher, *, consent: Consent = NONE, repo
 
     Raises `ModelError` as `load_teacher` does, and for a model without a trained head.
     """
-    if is_exported(folder := Path(source.model)):
-        report(f"loading {plain(source.model)}")
+    if is_exported(folder := Path(source.named)):
+        report(f"loading {plain(source.named)}")
         model = cast(PreTrainedModel, OnnxModel(folder))
         return LoadedModel(model, read_tokenizer(folder), True, (), False, model.config.problem_type)
     read = _read(source, None, consent, report=report)
     if read.checkpoint.fresh_output:
-        sentence = f"{plain(source.model)} is not a trained classifier: it has no weights for the output layer"
+        sentence = f"{plain(source.named)} is not a trained classifier: it has no weights for the output layer"
         raise ModelError(sentence, kind="model-without-head")
     model = read.checkpoint.model
     return LoadedModel(model, read.tokenizer, True, read.notes, False, model.config.problem_type)
@@ -185,7 +185,7 @@ def _read(
     report: Report = unreported,
 ) -> _Read:
     """The checkpoint, its tokenizer (or the one that `source` names), whose vocabulary must not be larger, and notes."""
-    folder, code = _fetch(source, source.model, consent, revision=source.revision, report=report)
+    folder, code = _fetch(source, source.named, consent, revision=source.revision, report=report)
     if is_exported(folder):
         sentence = "this is an exported model, which predicts but cannot be trained or teach: name the model that it was made from"
         raise ModelError(sentence, kind="exported-model", file=plain(str(folder)))
@@ -193,7 +193,7 @@ def _read(
     if source.tokenizer is not None:
         key = "teacher.tokenizer"
         other, other_code = _fetch(source, source.tokenizer, consent, weights=False, key=key, report=report)
-    report(f"loading {plain(source.model)}")
+    report(f"loading {plain(source.named)}")
     checkpoint = read_checkpoint(folder, trust_remote_code=code)
     if fallback is not None and not has_tokenizer(other):
         words = fallback
@@ -204,14 +204,14 @@ def _read(
     if largest >= config.vocab_size:
         sentence = (
             f"the tokenizer in {plain(str(other))} has {len(words)} tokens with ids up to {largest}, but the model "
-            f"{plain(source.model)} only {config.vocab_size} tokens; use a tokenizer that belongs to the model"
+            f"{plain(source.named)} only {config.vocab_size} tokens; use a tokenizer that belongs to the model"
         )
         raise ModelError(sentence, kind="tokenizer-too-large", key="tokenizer")
     limit = positions(config)
     if max_length is not None and max_length > limit:
-        sentence = f"the model {plain(source.model)} reads at most {limit} tokens, but task.max_length is {max_length}"
+        sentence = f"the model {plain(source.named)} reads at most {limit} tokens, but task.max_length is {max_length}"
         raise ModelError(sentence, kind="max-length-too-long", key="task.max_length")
-    ran = {source.model: code, source.tokenizer: other_code}
+    ran = {source.named: code, source.tokenizer: other_code}
     notes = tuple(f"{plain(name)} runs its own code, as you consented" for name, runs in ran.items() if name and runs)
     foreign = other != folder and _has_other_words(folder, words)
     return _Read(checkpoint, words, foreign, (*notes, *checkpoint.notes))
@@ -277,18 +277,18 @@ def _align_by_name(model: PreTrainedModel, source: schema.Teacher, spec: TaskSpe
         align(model, order, spec)
         if own is not None and own != order:
             return True, (
-                f"teacher.labels gives the outputs of {plain(source.model)} another order than the names in its config.json; "
+                f"teacher.labels gives the outputs of {plain(source.named)} another order than the names in its config.json; "
                 "teacher.labels is used",
             )
         if order == tuple(range(len(order))):
             return True, ()
         new = ", ".join(f"{plain(names[index])} (output {index})" for index in order)
-        return True, (f"the outputs of {plain(source.model)} were reordered by name: {new}",)
+        return True, (f"the outputs of {plain(source.named)} were reordered by name: {new}",)
     if source.labels is not None:
         sentence = f"teacher.labels names {', '.join(map(plain, names))}, but {plain(spec.name)} has {describe(spec)}"
         raise ModelError(sentence, kind="labels-do-not-match", key="teacher.labels")
     return False, (
-        f"the outputs of {plain(source.model)} are named {', '.join(map(plain, names))}, so it is unknown which of "
+        f"the outputs of {plain(source.named)} are named {', '.join(map(plain, names))}, so it is unknown which of "
         f"{', '.join(map(plain, spec.labels))} each one is",
     )
 

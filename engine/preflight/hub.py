@@ -37,8 +37,9 @@ def _names(preset: Preset) -> Iterator[str]:
     yield from (f"the data of {task.name}" for task in tasks if _is_on_hub(task))
     corpora = (stage.data.corpus for stage in preset.stage if isinstance(stage.data, Corpus))
     yield from (f"the corpus {plain(corpus)}" for corpus in corpora if not is_corpus_path(corpus))
-    copying = [stage.augment.model for stage in preset.stage if stage.augment is not None]
-    models = [preset.teacher.model, preset.teacher.tokenizer, preset.student.init, *copying]
+    teachers = (name for each in preset.teacher.models().values() for name in (each.model, each.tokenizer))
+    copying = (stage.augment.model for stage in preset.stage if stage.augment is not None)
+    models = [*teachers, preset.student.init, *copying]
     words = ("scratch", "teacher", "pretrained")
     yield from (f"the model {plain(model)}" for model in models if model and model not in words and not is_path(model))
 

@@ -51,6 +51,7 @@ def model_problems(loaded: Loaded) -> Iterator[CrildError]:
         teacher_facts, faults = _facts(loaded, "teacher.model", preset.teacher.model, preset.teacher.revision)
         yield from faults
     named = student.init not in INIT_WORDS
+    yield from _other_problems(loaded)
     source_facts = teacher_facts
     if named:
         source_facts, faults = _facts(loaded, "student.init", student.init, student.revision)
@@ -110,6 +111,19 @@ def _facts(loaded: Loaded, key: str, model: str, revision: str | None) -> tuple[
         file = plain(str(facts.folder / "config.json"))
         return None, [ModelError(sentence, kind="unsupported-family", file=file, key=key)]
     return facts, list(weight_problems(facts.folder, key))
+
+
+def _other_problems(loaded: Loaded) -> Iterator[CrildError]:
+    """What is wrong with further teachers."""
+    most = loaded.preset.task.max_length
+    for key, teacher in loaded.preset.teacher.models().items():
+        if key == "teacher":
+            continue
+        facts, faults = _facts(loaded, f"{key}.model", teacher.named, teacher.revision)
+        yield from faults
+        if facts is not None and most > facts.max_positions:
+            sentence = f"task.max_length is {most}, but {key}.model reads at most {facts.max_positions} tokens"
+            yield loaded.problem(UsageError, "task.max_length", sentence, kind="max-length-too-long")
 
 
 def _vocabulary_problems(

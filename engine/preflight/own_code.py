@@ -42,7 +42,9 @@ def _folders(preset: Preset) -> Iterator[tuple[str, str, Path]]:
     teacher, student = preset.teacher, preset.student
     if teacher.trust_remote_code is False:
         return
-    named = [("teacher.model", teacher.model, teacher.revision), ("teacher.tokenizer", teacher.tokenizer, None)]
+    named: list[tuple[str, str | None, str | None]] = []
+    for key, each in teacher.models().items():
+        named += [(f"{key}.model", each.model, each.revision), (f"{key}.tokenizer", each.tokenizer, None)]
     if student.init not in INIT_WORDS:
         named.append(("student.init", student.init, student.revision))
     for key, name, revision in named:

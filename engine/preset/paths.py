@@ -67,11 +67,11 @@ def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
             return value != "hub"
         case ("task", "files", _) | ("stage", _, "data", "files") | ("teacher", "answers"):
             return True
-        case ("teacher", "model"):
+        case ("teacher", "model") | ("teacher", "others", _, "model"):
             return value != "scratch" and is_path(value, folder)
         case ("student", "init"):
             return value not in INIT_WORDS and is_path(value, folder)
-        case ("teacher", "tokenizer"):
+        case ("teacher", "tokenizer") | ("teacher", "others", _, "tokenizer"):
             return is_path(value, folder)
         case ("stage", _, "data", "augment", "model"):
             return is_path(value, folder)

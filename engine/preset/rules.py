@@ -19,7 +19,7 @@ from engine.preset.names import (
 from engine.preset.schema import Architecture, Augment, Columns, OtherTask, Preset, Stage, Student, Task, Teacher
 from engine.preset.toml_lines import KeyPath
 
-_OF_A_MODEL = ("revision", "trust_remote_code", "tokenizer", "labels", "architecture", "finetune")
+_OF_A_MODEL = ("revision", "trust_remote_code", "tokenizer", "labels", "architecture", "finetune", "others")
 _OF_ANSWERS = ("columns", "values", "join")
 
 
@@ -127,6 +127,15 @@ def of_teacher(teacher: Teacher) -> Iterator[Fault]:
         for key in keys:
             if other is not None and getattr(teacher, key) is not None:
                 yield Fault((key,), f"{key} {what}: leave it out", "key-of-other-teacher")
+    for key in ("weight", "combine"):
+        if getattr(teacher, key) is not None and teacher.others is None:
+            yield Fault((key, "others"), f"{key} is for several teachers, and others names none", "one-teacher")
+    for name, other in (teacher.others or {}).items():
+        if other.model == "scratch":
+            sentence = (
+                f'the teacher {name} is to be trained from "scratch", but only the first one can be: name a model'
+            )
+            yield Fault((f"others.{name}.model",), sentence, "untrained-teacher")
     if (columns := teacher.columns) is not None:
         if columns.pair is not None and columns.text is None:
             yield Fault(("columns.pair",), "columns.pair needs columns.text, the first sentence", "pair-without-text")
@@ -273,6 +282,13 @@ def _stages(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
         yield Fault(("student.init", "teacher.model"), sentence, "teacher-not-pretrained")
     if preset.teacher.answers is not None:
         yield from _of_answers(preset, stage_names)
+    for name, stage in zip(stage_names, preset.stage, strict=True):
+        if preset.teacher.others is not None and stage.mixup and "logits" in stage.terms():
+            sentence = (
+                f"the stage {name} mixes inputs (mixup), and the answers of several teachers are computed for the clean inputs "
+                "alone: set mixup = false, or leave out teacher.others"
+            )
+            yield Fault((f"stage.{name}.mixup", "teacher.others"), sentence, "mixup-of-several-teachers")
     if preset.train.class_weights is not None and (preset.task.kind == "regression" or preset.task.name in SCORES):
         sentence = f"class_weights are for classes; the labels of {preset.task.name} are scores"
         yield Fault(("train.class_weights", "task.kind"), sentence, "class-weights-of-scores")

@@ -202,6 +202,21 @@ class AnswerColumns(Record):
     """The column of each class, as { positive = "p_pos", negative = "p_neg" }."""
 
 
+class OtherTeacher(Record):
+    """A further teacher: a model that already knows the task."""
+
+    model: Name
+    """Hub id or folder. Its vocabulary may be another one."""
+    revision: str | None = None
+    """Commit, tag or branch on the hub; resolved to a commit and recorded when a run starts."""
+    tokenizer: Name | None = None
+    """Another folder or hub id for its tokenizer."""
+    labels: list[str] | None = None
+    """Names of its outputs in their order, if its config does not name them."""
+    weight: Positive = 1.0
+    """Its weight in the mean of all teachers."""
+
+
 class Teacher(Record):
     """The model to distil, or a file of its answers."""
 
@@ -232,6 +247,36 @@ class Teacher(Record):
     finetune: Finetune | None = None
     """Leave out for a model that already knows the task."""
 
+    others: Annotated[dict[str, OtherTeacher], Field(min_length=1)] | None = None
+    """Further teachers, by names of yours: { large = { model = "folder", weight = 2.0 } }. The logits objective learns the
+    weighted mean of all answers; layers are those of the first teacher, `model`, alone."""
+    weight: Positive | None = None
+    """With `others`: weight of the first teacher in the mean; 1 when left out."""
+    combine: Literal["probabilities", "logits"] | None = None
+    """With `others`: what is averaged. "probabilities" (the default), softened by the stage's temperature, or "logits"."""
+
+    def models(self) -> dict[str, Teacher]:
+        """Every teacher that is a model, by the table that names it: the first one, then the others."""
+        first = {} if self.model is None else {"teacher": self}
+        keys = {"model", "revision", "tokenizer", "labels"}
+        return first | {
+            f"teacher.others.{name}": Teacher(
+                **other.model_dump(include=keys), trust_remote_code=self.trust_remote_code
+            )
+            for name, other in (self.others or {}).items()
+        }
+
+    @property
+    def weights(self) -> list[float]:
+        """Of the teachers in `models`."""
+        return [self.weight or 1.0, *(other.weight for other in (self.others or {}).values())]
+
+    @property
+    def named(self) -> str:
+        """The model, where there is one: a file of answers cannot be loaded."""
+        assert self.model is not None, "the teacher is a file of answers"
+        return self.model
+
 
 class Student(Record):
     """The model that training produces."""
@@ -241,7 +286,8 @@ class Student(Record):
     there is no teacher)."""
     init: Name = "teacher"
     """"teacher", "pretrained" (the teacher before fine-tuning), "scratch", or a folder, hub id or run, which
-    may have another vocabulary where stages compare answers alone. With `teacher.answers` there is no teacher to take layers from."""
+    may have another vocabulary where stages compare answers alone. With `teacher.answers` there is no teacher to take
+    layers from."""
     revision: str | None = None
     """Commit of a hub id in `init`."""
     keep: LayerSelection = "first"

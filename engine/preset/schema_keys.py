@@ -26,6 +26,7 @@ _IN_WORDS = {
     "mixup": "false or a table, as { alpha = 1.0 }",
     "consistency": "false or a table, as { weight = 0.1 }",
     "device": '"auto", "cpu", "mps", "cuda" or "cuda:1"',
+    "others": 'a table with a teacher for each name, as { large = { model = "folder" } }',
     "finetune": "a table, or false to take back an inherited one",
     "class_weights": '"balanced" or a table with a weight for each class, as { common = 1.0, rare = 3.0 }',
     "project": "a name of letters, digits, '.', '_' and '-', at most 100",
@@ -62,6 +63,11 @@ def tables(path: KeyPath) -> tuple[type[Record], ...]:
                 return ()
             rest.pop(0)
             found = (schema.Objective,)
+        elif found == (schema.Teacher,) and part == "others":
+            if not rest:
+                return ()
+            rest.pop(0)
+            found = (schema.OtherTeacher,)
         else:
             found = tuple(record for info in _infos(found, part) for record in _kinds(info).records)
     return found

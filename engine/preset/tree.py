@@ -91,7 +91,17 @@ _DEPENDENTS = {
 _DISPLACED = {
     # A key that replaces others, whatever they are: each says the same thing in another way.
     ("teacher", "model"): ("answers", "columns", "values", "join"),
-    ("teacher", "answers"): ("model", "revision", "tokenizer", "labels", "architecture", "finetune"),
+    ("teacher", "answers"): (
+        "model",
+        "revision",
+        "tokenizer",
+        "labels",
+        "architecture",
+        "finetune",
+        "others",
+        "weight",
+        "combine",
+    ),
     ("stage", "epochs"): ("steps",),
     ("stage", "steps"): ("epochs",),
 }

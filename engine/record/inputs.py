@@ -2,7 +2,8 @@
 
     {"schema": 1, "train": {"source": path, "rows": n, "content": sha256}, "dev": {split: {...}, ...},
      "teacher": {"source": path, "weights": sha256, "tokenizer": sha256}, "student": {...} or null,
-     "stages": {stage: {"source": path, "rows": n, "content": sha256}}, "answers": {...} or null, "digest": sha256}
+     "stages": {stage: {"source": path, "rows": n, "content": sha256}}, "answers": {...} or null, "others": {table: {...}},
+     "digest": sha256}
 
 Either "teacher" or "answers" (as "train") is null: a teacher is a model, or a file of answers.
 
@@ -94,6 +95,8 @@ class RunInputs:
     stages: Mapping[str, InputRows] = field(default_factory=dict)
     answers: InputRows | None = None
     """Of a teacher that is a file of answers; then there is no model. Their content is that of the answers to these rows."""
+    others: Mapping[str, InputModel] = field(default_factory=dict)
+    """Further teachers, by the table that names them."""
 
     @property
     def dev_rows(self) -> int:
@@ -109,8 +112,16 @@ class RunInputs:
     def all(self) -> tuple[Input, ...]:
         """Every input: data, data of stages, the teacher and its tokenizer, `student.init` and its tokenizer."""
         stages = (_rows(f"stage.{name}.data", rows) for name, rows in self.stages.items())
+        others = (item for name, model in self.others.items() for item in _model(name, model))
         answers = () if self.answers is None else (_rows(ANSWERS, self.answers, "answer"),)
-        return (*self.data, *stages, *answers, *_model(TEACHER, self.teacher), *_model(STUDENT_INIT, self.student))
+        return (
+            *self.data,
+            *stages,
+            *answers,
+            *_model(TEACHER, self.teacher),
+            *others,
+            *_model(STUDENT_INIT, self.student),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, `schema` first, with a digest of the rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -103,13 +104,18 @@ def unexplained(
     for stage in dict.fromkeys(name for run in runs if run.inputs is not None for name in run.inputs.stages):
         name = f"stage.{stage}.data"
         tell_apart(_named(name), partial(_is_below, name))
-    tell_apart(_named(ANSWERS, TEACHER, f"{TEACHER} {TOKENIZER}"), _bears_on_teacher)
+    tell_apart(_teachers, _bears_on_teacher)
     tell_apart(_named(STUDENT_INIT, f"{STUDENT_INIT} {TOKENIZER}"), partial(_is_below, "student"))
     return found
 
 
 def _named(*names: str) -> Pick:
     return lambda inputs: [item for item in inputs.all if item.name in names]
+
+
+def _teachers(inputs: RunInputs) -> list[Input]:
+    """The teacher with its tokenizer, or its answers, and further teachers with theirs."""
+    return [item for item in inputs.all if re.match(rf"{TEACHER}\b", item.name)]
 
 
 def _is_below(table: str, key: str) -> bool:

@@ -100,6 +100,14 @@ def _joined(table: Mapping[str, Any], words: Mapping[str, Words], elsewhere: tup
     return ", ".join(parts)
 
 
+def _others(others: Mapping[str, Any]) -> str:
+    """The further teachers in words."""
+    tables = [other for other in others.values() if isinstance(other, Mapping)]
+    return " ".join(
+        f"and {_name(other.get('model', '?'))} (weight {_value(other.get('weight', 1))})" for other in tables
+    )
+
+
 def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = table.get(key)
     return found if isinstance(found, Mapping) else {}
@@ -187,6 +195,8 @@ _TEACHER: Mapping[str, Words] = {
     "tokenizer": _labelled("tokenizer"),
     "labels": _nothing,
     "architecture": lambda value: _joined(value, {}) if isinstance(value, Mapping) else None,
+    "others": lambda value: _others(value) if isinstance(value, Mapping) else None,
+    "combine": lambda value: f"the mean of their {_name(value)}",
 }
 _STUDENT: Mapping[str, Words] = {
     "layers": _counted("layer"),

@@ -87,7 +87,7 @@ def _distinct(targets: Sequence[Mapping[str, str]], notes: list[str]) -> Iterato
     known: set[tuple[str, str | None]] = set()
     for target in targets:
         for subject in _subjects(target, notes):
-            path = Path(subject.source.model)
+            path = Path(subject.source.named)
             identity = (str(path.resolve()) if path.is_absolute() else str(path), subject.source.revision)
             if identity not in known:
                 known.add(identity)
@@ -103,6 +103,8 @@ def _subjects(target: Mapping[str, str], notes: list[str]) -> Iterator[Subject]:
     preset = load_run_preset(run_dir).preset
     try:
         yield Subject(f"teacher of {name}", teacher_of(run_dir, preset), optional=True)
+        if preset.teacher.others:
+            notes.append(f"of the teachers of {plain(name)} the first one alone is measured")
     except CrildError as error:
         notes.append(f"the teacher of {plain(name)} is left out: {error}")
     own = Teacher(model=str(run_dir / STUDENT), trust_remote_code=preset.teacher.trust_remote_code)

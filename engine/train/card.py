@@ -117,7 +117,8 @@ def _metrics_by_split(student: Mapping[str, Any], primary: str) -> dict[str, Map
 def _hub_models(preset: Preset) -> list[str]:
     """The models on the hub that the student was made from."""
     student = preset.student.init if preset.student.init not in INIT_WORDS else None
-    return [name for name in (preset.teacher.model, student) if name and name != "scratch" and not is_path(name)]
+    teachers = [teacher.model for teacher in preset.teacher.models().values()]
+    return [name for name in (*teachers, student) if name and name != "scratch" and not is_path(name)]
 
 
 def _hub_datasets(preset: Preset) -> list[str]:
@@ -156,14 +157,18 @@ def _origin(preset: Preset) -> str:
         start = "random weights" if init == "scratch" else f"the model `{plain(Path(init).name)}`"
         file = plain(Path(preset.teacher.answers or "").name)
         return f"Distilled with crild from the answers in the file `{file}`; the student started from {start}."
-    if model == "scratch":
-        teacher = "a teacher that was trained from random weights"
-    elif is_path(model):
-        teacher = f"the model `{plain(Path(model).name)}`"
-    else:
-        teacher = f"[{plain(model)}](https://huggingface.co/{model})"
+    teacher = "a teacher that was trained from random weights" if model == "scratch" else _link(model)
     tuned = ", fine-tuned on the task first" if preset.teacher.finetune is not None and model != "scratch" else ""
-    return f"Distilled with crild from {teacher}{tuned}."
+    others = preset.teacher.others or {}
+    also = [f", and from {_link(other.model)} (weight {other.weight:g})" for other in others.values()]
+    return f"Distilled with crild from {teacher}{tuned}{''.join(also)}."
+
+
+def _link(model: str) -> str:
+    """A model by its name: the last part of a folder's, a link to the hub's."""
+    if is_path(model):
+        return f"the model `{plain(Path(model).name)}`"
+    return f"[{plain(model)}](https://huggingface.co/{model})"
 
 
 def _answers(spec: TaskSpec) -> str:

@@ -222,6 +222,7 @@ def _plan_with_own_code(error: OwnCodeError, consent: Consent) -> dict[str, Any]
 def _teacher_facts(materials: Materials, tune: Finetune | None, class_weights: Sequence[float]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": materials.preset.teacher.model,
+        "others": [other.source for other in materials.others],
         "answers": None if materials.answers is None else materials.answers.source,
         "parameters": None if materials.teacher is None else parameters(materials.teacher),
         "finetune": tune is not None,

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
+from engine.distill.ensemble import combined
 from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority, sigmoid
@@ -152,6 +153,13 @@ class Experiment:
             self.teacher_inputs = inputs_of_stages(
                 materials, own, materials.own_texts, report=session.phases, warn=self._warnings.append
             )
+        self.other_inputs = [
+            self.teacher_inputs
+            if other.texts is materials.teacher_texts
+            else inputs_of_stages(materials, own, other.texts, report=session.phases, warn=self._warnings.append)
+            for other in materials.others
+        ]
+        """As each further teacher reads them."""
         self.findings = (
             *materials.findings,
             *own.findings,
@@ -179,6 +187,7 @@ class Experiment:
             say(self.session, warning, level="warning")
         refuse(self.findings)
         teacher = self._teacher()
+        self._prepare_others()
         answers = self._measure_teacher(teacher)
         with self.session.reading("building the student"):
             student = new_student(self.materials, teacher, partial(say, self.session))
@@ -211,7 +220,8 @@ class Experiment:
         if self.resumption.extended:
             say(self.session, "the baseline starts again, because the student is trained for longer")
         answers = self.materials.answers
-        for note in (*data.notes, *(() if answers is None else answers.notes), *loaded.notes):
+        others = (note for other in self.materials.others for note in other.loaded.notes)
+        for note in (*data.notes, *(() if answers is None else answers.notes), *loaded.notes, *others):
             say(self.session, note)
         for finding in self.findings:
             if finding.severity != "refusal":
@@ -237,7 +247,7 @@ class Experiment:
                 "student": dev.all_logits(student, known=self.logits.get(last), report=report, name="student"),
                 "teacher": answers
                 if teacher is None
-                else self._teacher_answers(teacher, answers, test=True, report=report),
+                else self._teacher_answers(teacher, None if materials.others else answers, test=True, report=report),
             }
             if baseline is not None:
                 known = self.logits.get(self.stages[-1].name)
@@ -246,9 +256,8 @@ class Experiment:
                 "student": results.measure_model(student, dev, logits["student"], folder, thresholds["student"])
             }
             if answers:
-                measured["teacher"] = results.measure_model(
-                    teacher, dev, logits["teacher"], None, thresholds["teacher"]
-                )
+                one = None if materials.others else teacher  # several have no size, and no latency
+                measured["teacher"] = results.measure_model(one, dev, logits["teacher"], None, thresholds["teacher"])
             fresh = materials.preset.student.init == "scratch" or (
                 materials.preset.student.init == "pretrained" and materials.loaded.fresh_head
             )
@@ -257,7 +266,11 @@ class Experiment:
                 measured["baseline"] = results.measure_model(
                     baseline, dev, logits["baseline"], None, thresholds["baseline"]
                 )
-            timed = {"student": student} if teacher is None else {"teacher": teacher, "student": student}
+            timed = (
+                {"student": student}
+                if teacher is None or materials.others
+                else {"teacher": teacher, "student": student}
+            )
             latency = results.measure_latency(timed, dev, report=report)
             report("hashing the models")
             if answers:
@@ -285,12 +298,17 @@ class Experiment:
         if model is None:
             assert materials.answers is not None, "without a teacher there are answers"
             return best_thresholds(sigmoid(materials.answers.train), materials.train_labels)
-        texts = materials.teacher_texts if name == "teacher" else materials
-        batches = LengthBatches(texts.train, materials.device, texts.dev.pad_id)
+        readers = [(model, materials.teacher_texts if name == "teacher" else materials)]
+        if name == "teacher":
+            readers += [(other.loaded.model, other.texts) for other in materials.others]
         phase = f"choosing the thresholds of the {name} on the training rows"
+        logits = []
         with self.session.phases.open(phase) as report:
-            logits = predict(model, batches, report=report, phase=phase)
-        return best_thresholds(sigmoid(logits), materials.train_labels)
+            for each, texts in readers:
+                batches = LengthBatches(texts.train, materials.device, texts.dev.pad_id)
+                logits.append(torch.from_numpy(predict(each, batches, report=report, phase=phase)))
+        whole = logits[0] if len(logits) == 1 else self._mean(logits)
+        return best_thresholds(sigmoid(whole.numpy()), materials.train_labels)
 
     def checkpoints_to_delete(self) -> int | None:
         """Bytes of the checkpoints that go when the run has finished; None where they stay, because the preset asks for it
@@ -323,9 +341,7 @@ class Experiment:
             with self.session.phases.open("finding the order of the teacher's classes") as report:
                 note = settle_order(loaded, spec, dev, device=materials.device, pad_id=sets.pad_id, report=report)
             if note:
-                guessed = guessed_order(note)
-                self.findings = (*self.findings, guessed)
-                say_finding(self.session, guessed)
+                self._guessed(note)
             return model.eval()
         key = cache_key(
             materials.teacher_hash, tune, materials.teacher_texts.train, dev, spec, materials.precision, settings.class_weights,
@@ -356,6 +372,25 @@ class Experiment:
                 self.finished["teacher"] = stored
         link_teacher(self.run_dir, folder)
         return model.eval()
+
+    def _guessed(self, note: str) -> None:
+        guessed = guessed_order(note)
+        self.findings = (*self.findings, guessed)
+        say_finding(self.session, guessed)
+
+    def _prepare_others(self) -> None:
+        """Bring the further teachers to the device, and their outputs into the task's order."""
+        spec = self.materials.data.spec
+        for other in self.materials.others:
+            other.loaded.model.to(self.materials.device).eval().requires_grad_(False)
+            sets = other.texts.dev
+            with self.session.phases.open("finding the order of the teacher's classes") as report:
+                note = settle_order(
+                    other.loaded, spec, sets.tokens[sets.primary],
+                    device=self.materials.device, pad_id=sets.pad_id, report=report,
+                )  # fmt: skip
+            if note:
+                self._guessed(note)
 
     def _trained_the_teacher(self) -> bool:
         """Whether this run itself completed the teacher's stage, in this attempt or an earlier one."""
@@ -433,7 +468,19 @@ class Experiment:
         texts = self.materials.teacher_texts
         dev = texts.measured if test else texts.dev
         warn = partial(say, self.session, level="warning")
-        return teacher_answers(teacher, self.teacher_content, dev, warn=warn, known=known, report=report)
+        several = [teacher_answers(teacher, self.teacher_content, dev, warn=warn, known=known, report=report)]
+        for other in self.materials.others:
+            sets = other.texts.measured if test else other.texts.dev
+            model = other.loaded.model
+            several.append(teacher_answers(model, content_hash(model), sets, warn=warn, report=report))
+        if len(several) == 1:
+            return several[0]
+        return {split: self._mean([torch.from_numpy(each[split]) for each in several]).numpy() for split in dev.tokens}
+
+    def _mean(self, logits: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
+        """The logits that stand for all teachers."""
+        teacher, kind = self.materials.preset.teacher, self.materials.data.spec.kind
+        return combined(logits, teacher.weights, teacher.combine or "probabilities", temperature, kind=kind)
 
     # -- the student
 
@@ -543,18 +590,31 @@ class Experiment:
             reads = "logits" in settings.stage.terms()
             return torch.from_numpy(materials.answers.train).to(materials.device) if reads else None
         texts = materials.teacher_texts
-        return teacher_logits(
-            settings,
-            teacher,
-            self.teacher_inputs.get(settings.name, texts.train),
-            lengths=tokens.lengths,
-            autocast=materials.accelerator.autocast,
-            precision=materials.precision,
-            device=materials.device,
-            pad_id=texts.dev.pad_id,
-            report=report,
-            warn=partial(say, self.session, level="warning"),
-        )
+        readers = [(teacher, self.teacher_inputs.get(settings.name, texts.train), texts)]
+        if teacher is not None and self.materials.others:
+            readers += [
+                (other.loaded.model, inputs.get(settings.name, other.texts.train), other.texts)
+                for other, inputs in zip(materials.others, self.other_inputs, strict=True)
+            ]
+        several = [
+            teacher_logits(
+                settings,
+                model,
+                inputs,
+                lengths=tokens.lengths,
+                autocast=materials.accelerator.autocast,
+                precision=materials.precision,
+                device=materials.device,
+                pad_id=read.dev.pad_id,
+                report=report,
+                warn=partial(say, self.session, level="warning"),
+            )
+            for model, inputs, read in readers
+        ]
+        known = [logits for logits in several if logits is not None]
+        if len(known) < 2:
+            return known[0] if known else None
+        return self._mean(known, settings.temperature)
 
     # -- resuming
 

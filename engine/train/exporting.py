@@ -245,6 +245,8 @@ def _latency(
         try:
             source = teacher_of(run_dir, load_run_preset(run_dir).preset)
             sides["teacher"] = load_classifier(source, consent=consent, report=report)
+            if source.others:
+                notes.append("of its teachers the first one alone is timed")
         except CrildError as error:
             notes.append(f"the teacher is left out: {error}")
     limit = min(positions(model.config) for model in (*sides.values(), subject.loaded.model))

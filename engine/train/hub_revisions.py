@@ -28,6 +28,14 @@ def pinned(preset: Preset) -> Preset:
         for name, commit in commits.items()
         if commit is not None and commit != getattr(preset, name).revision
     }
+    others = {
+        name: other.model_copy(update={"revision": commit})
+        for name, other in (preset.teacher.others or {}).items()
+        if (commit := model_commit(other.model, other.revision)) is not None and commit != other.revision
+    }
+    if others:
+        teacher = changes.get("teacher", preset.teacher)
+        changes["teacher"] = teacher.model_copy(update={"others": {**preset.teacher.others, **others}})
     stages = [_pinned(stage) for stage in preset.stage]
     if stages != preset.stage:
         changes["stage"] = stages

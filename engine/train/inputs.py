@@ -56,6 +56,7 @@ def inputs_of(materials: Materials, stage_rows: Mapping[str, Sequence[Example]])
         _model(loaded, _at(teacher.model, teacher.revision), materials.teacher_hash),
         None if initial is None else InputModel(init, initial.weights, tokenizer_hash(initial.tokenizer)),
         stages,
+        others={other.key: _model(other.loaded, other.source, other.content) for other in materials.others},
     )
 
 

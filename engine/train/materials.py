@@ -32,7 +32,7 @@ from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
 from engine.train.augmentation import with_copies
 from engine.train.dev_evaluation import Dev, Labels
-from engine.train.run_findings import Reader, reader_name, task_findings
+from engine.train.run_findings import Reader, reader_name, task_findings, teacher_findings
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, bound_terms, shape_of
 from engine.user.consent import NONE, Consent
@@ -90,6 +90,17 @@ class TaskTexts:
 
 
 @dataclass(frozen=True)
+class FurtherTeacher:
+    """One of `teacher.others`, loaded: `key` is the table that names it, `content` the hash of its weights."""
+
+    key: str
+    source: str
+    loaded: LoadedModel
+    texts: TaskTexts
+    content: str
+
+
+@dataclass(frozen=True)
 class Materials:
     """The loaded data and models of a run, and findings about them."""
 
@@ -116,6 +127,7 @@ class Materials:
     """Of `student.init`, where that names a model beside a teacher."""
     own_texts: TaskTexts | None = None
     """As the teacher reads them, where the student has a vocabulary of its own: `train`, `dev` and `test` are the student's."""
+    others: tuple[FurtherTeacher, ...] = ()
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -205,17 +217,32 @@ def load_materials(
 
     read = read_by(loaded.tokenizer)
     own = read_by(initial.tokenizer) if initial is not None and initial.has_own_words else read
+    others = []
+    for key, teacher in preset.teacher.models().items():
+        if key != "teacher":
+            other = load_teacher(teacher, data.spec, max_length=length, consent=consent, report=report)
+            same = other.tokenizer.get_vocab() == loaded.tokenizer.get_vocab()
+            texts_of = read if same else read_by(other.tokenizer)
+            report(f"hashing {plain(teacher.named)}")
+            source = teacher.named if teacher.revision is None else f"{teacher.named} at {teacher.revision}"
+            others.append(FurtherTeacher(key, source, other, texts_of, content_hash(other.model)))
     report("hashing the teacher")
     teacher_hash = content_hash(loaded.model)
     report("checking data, tokens and labels")
     findings = task_findings(preset, data, loaded, read.train, read.measured.tokens)
+    findings += tuple(
+        finding
+        for other in others
+        for finding in teacher_findings(preset, other.source, other.loaded, data.spec.kind, finetuned=False)
+    )
     if initial is not None and own is not read:
         findings += initial.reader.findings("training inputs of the student", data.train, own.train)
     materials = Materials(
         preset, data, loaded, own.train, own.dev, accelerator, teacher_hash, findings, consent, tuple(warnings), own.test,
-        answers, initial, None if own is read else read,
+        answers, initial, None if own is read else read, tuple(others),
     )  # fmt: skip
-    choose_attention(loaded.model, materials.device, materials.precision)
+    for each in (loaded, *(other.loaded for other in others)):
+        choose_attention(each.model, materials.device, materials.precision)
     return materials
 
 

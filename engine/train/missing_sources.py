@@ -71,11 +71,12 @@ def _sources(preset: Preset, report: Report) -> Iterator[tuple[str, Callable[[],
             model, revision = stage.augment.model, stage.augment.revision
             yield f"the model {plain(model)}", partial(check_available, model, revision)
     teacher, student = preset.teacher, preset.student
-    if teacher.model not in ("scratch", None):
-        yield f"the model {plain(teacher.model)}", partial(check_available, teacher.model, teacher.revision)
-    if teacher.tokenizer is not None:
-        tokenizer = partial(check_available, teacher.tokenizer, weights=False)
-        yield f"the tokenizer {plain(teacher.tokenizer)}", tokenizer
+    for each in teacher.models().values():
+        if each.named != "scratch":
+            yield f"the model {plain(each.named)}", partial(check_available, each.named, each.revision)
+        if each.tokenizer is not None:
+            tokenizer = partial(check_available, each.tokenizer, weights=False)
+            yield f"the tokenizer {plain(each.tokenizer)}", tokenizer
     if student.init not in ("teacher", "pretrained", "scratch"):
         yield f"the model {plain(student.init)}", partial(check_available, student.init, student.revision)
 

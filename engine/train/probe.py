@@ -280,6 +280,8 @@ def load_subject(
     inputs = {"train": train.content, "dev": dev[data.primary_dev].content}
     if recorded is not None and recorded.teacher is not None:
         inputs[TEACHER] = recorded.teacher.weights
+    if preset.teacher.others:
+        notes.append("the student is compared with the first of its teachers alone")
     return Subject(
         student,
         teacher,

@@ -94,15 +94,20 @@ def reader_name(preset: Preset) -> str:
     return preset.teacher.model or preset.student.init
 
 
-def _model_findings(preset: Preset, loaded: LoadedModel, kind: Kind) -> Iterator[Finding]:
+def teacher_findings(
+    preset: Preset, name: str, loaded: LoadedModel, kind: Kind, *, finetuned: bool
+) -> Iterator[Finding]:
+    """The finding about a teacher (`name` in sentences) whose answers cannot be distilled, if it is one."""
     objectives = {name for stage in preset.stage for name in stage.terms()}
-    finetuned = reader_of(preset).finetune is not None
-    fault = teacher_of_other_kind(
-        reader_name(preset), loaded.problem_type, kind=kind, finetuned=finetuned, objectives=objectives
-    )
+    fault = teacher_of_other_kind(name, loaded.problem_type, kind=kind, finetuned=finetuned, objectives=objectives)
     if fault is not None:
         sentence, problem = fault
         yield Finding(sentence, kind=problem, severity="refusal", subject="model")
+
+
+def _model_findings(preset: Preset, loaded: LoadedModel, kind: Kind) -> Iterator[Finding]:
+    finetuned = reader_of(preset).finetune is not None
+    yield from teacher_findings(preset, reader_name(preset), loaded, kind, finetuned=finetuned)
     if loaded.foreign_tokenizer:
         sentence = (
             f"teacher.tokenizer names {plain(preset.teacher.tokenizer or '')}, whose vocabulary is not that of the tokenizer of "

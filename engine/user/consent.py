@@ -76,7 +76,8 @@ def split_words(words: Iterable[str]) -> tuple[list[str], Consent]:
 def models_of(preset: Preset) -> frozenset[str]:
     """The names of the models and tokenizers that a preset loads; of a run in `student.init`, its student too."""
     teacher, init = preset.teacher, preset.student.init
-    names = [name for name in (teacher.model, teacher.tokenizer) if name is not None]
+    named = (name for each in teacher.models().values() for name in (each.model, each.tokenizer))
+    names = [name for name in named if name is not None]
     if init not in INIT_WORDS:
         names += [init, str(Path(init) / STUDENT)]
     return frozenset(names) - {"scratch"}

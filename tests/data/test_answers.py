@@ -35,7 +35,7 @@ def task_of(folder: Path, *, dev: bool = True, ids: bool = False, **settings: An
     return Task(name="custom", files=files, columns=columns, kind="classification", **settings)
 
 
-def write(folder: Path, rows: Sequence[Sequence[object]], name: str = "answers.csv") -> str:
+def write(folder: Path, rows: Sequence[Sequence[Any]], name: str = "answers.csv") -> str:
     """A CSV or TSV file of these rows, the first of which names the columns."""
     mark = "\t" if name.endswith(".tsv") else ","
     text = "\n".join(mark.join(f'"{cell}"' if mark == "," else str(cell) for cell in row) for row in rows) + "\n"
@@ -52,7 +52,8 @@ def answers(task: Task, file: str, data: TaskData | None = None, **teacher: Any)
 def shares(logits: np.ndarray) -> np.ndarray:
     """Probabilities in the order pos, neg; the classes are neg, pos."""
     found = np.exp(logits.astype(np.float64))
-    return (found / found.sum(axis=1, keepdims=True))[:, ::-1]
+    ordered: np.ndarray = (found / found.sum(axis=1, keepdims=True))[:, ::-1]
+    return ordered
 
 
 def refused(task: Task, file: str, **teacher: Any) -> DataError:
@@ -62,7 +63,8 @@ def refused(task: Task, file: str, **teacher: Any) -> DataError:
     return caught.value
 
 
-BY_TEXT = [["text", "probability_pos", "probability_neg"], *([t, *p] for t, p in zip(TEXTS, SHARES, strict=True))]
+Rows = list[list[Any]]
+BY_TEXT: Rows = [["text", "probability_pos", "probability_neg"], *([t, *p] for t, p in zip(TEXTS, SHARES, strict=True))]
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "csv.gz", "jsonl", "parquet"])
@@ -95,12 +97,12 @@ def test_every_format_gives_the_same_answers_in_the_order_of_the_task(tmp_path: 
 def test_ids_and_row_numbers_join_as_texts_do(tmp_path: Path) -> None:
     by_text = answers(task_of(tmp_path), write(tmp_path, BY_TEXT))
     task = task_of(tmp_path, ids=True)
-    rows = [["key", "pos", "neg"], *([f"r{row}", *each] for row, each in enumerate(SHARES))]
+    rows: Rows = [["key", "pos", "neg"], *([f"r{row}", *each] for row, each in enumerate(SHARES))]
     by_id = answers(task, write(tmp_path, rows))
     assert any('by id (column "key")' in note for note in by_id.notes)
-    named = [["name", *row[1:]] if row is rows[0] else row for row in rows]
+    named: Rows = [["name", *row[1:]] if row is rows[0] else row for row in rows]
     assert answers(task, write(tmp_path, named), columns=AnswerColumns(id="name")).content() == by_text.content()
-    default = [["id", "pos", "neg"], *([f"train-{row}", *each] for row, each in enumerate(SHARES[:4]))]
+    default: Rows = [["id", "pos", "neg"], *([f"train-{row}", *each] for row, each in enumerate(SHARES[:4]))]
     by_default = answers(task_of(tmp_path), write(tmp_path, default), columns=AnswerColumns(id="id"))
     by_row = answers(task_of(tmp_path), write(tmp_path, [["pos", "neg"], *SHARES[:4]]))
     assert any("by row number" in note for note in by_row.notes)
@@ -138,7 +140,7 @@ def test_dev_counts_only_where_every_row_has_an_answer(tmp_path: Path) -> None:
 def test_ids_that_train_and_dev_share_belong_to_train(tmp_path: Path) -> None:
     task = task_of(tmp_path, ids=True)
     (tmp_path / "dev.csv").write_text("key,text,label\nr0,good two,pos\nr9,a fine end,pos\n")
-    rows = [["key", "pos", "neg"], *([f"r{row}", *each] for row, each in enumerate(SHARES[:4]))]
+    rows: Rows = [["key", "pos", "neg"], *([f"r{row}", *each] for row, each in enumerate(SHARES[:4]))]
     found = answers(task, write(tmp_path, rows))
     assert list(found.logits) == ["train"]
     assert shares(found.train)[0] == pytest.approx(SHARES[0], abs=2e-6)
@@ -146,11 +148,11 @@ def test_ids_that_train_and_dev_share_belong_to_train(tmp_path: Path) -> None:
 
 def test_predictions_count_before_a_gold_column_of_the_same_name(tmp_path: Path) -> None:
     task = task_of(tmp_path)
-    hard = [["text", "label", "predicted_label"], *([t, "pos", "neg"] for t in TEXTS)]
+    hard: Rows = [["text", "label", "predicted_label"], *([t, "pos", "neg"] for t in TEXTS)]
     found = answers(task, write(tmp_path, hard))
     assert np.allclose(shares(found.train)[:, 1], 1, atol=1e-5)
     assert any("classes alone" in note for note in found.notes)
-    again = [
+    again: Rows = [
         ["text", "probability_pos", "probability_neg", "predicted_probability_pos", "predicted_probability_neg"],
         *([t, 0.5, 0.5, *p] for t, p in zip(TEXTS, SHARES, strict=True)),
     ]
@@ -159,15 +161,15 @@ def test_predictions_count_before_a_gold_column_of_the_same_name(tmp_path: Path)
 
 def test_scores_and_logits_are_taken_as_declared(tmp_path: Path) -> None:
     task = task_of(tmp_path)
-    votes = [["text", "pos", "neg"], *([t, 20 * p, 20 * n] for t, (p, n) in zip(TEXTS, SHARES, strict=True))]
+    votes: Rows = [["text", "pos", "neg"], *([t, 20 * p, 20 * n] for t, (p, n) in zip(TEXTS, SHARES, strict=True))]
     assert shares(answers(task, write(tmp_path, votes), values="scores").train) == pytest.approx(
         np.array(SHARES[:4]), abs=2e-6
     )
-    raw = [["text", "p", "n"], *([t, row, -2 * row] for row, t in enumerate(TEXTS))]
+    raw: Rows = [["text", "p", "n"], *([t, row, -2 * row] for row, t in enumerate(TEXTS))]
     columns = AnswerColumns(classes={"pos": "p", "neg": "n"})
     found = answers(task, write(tmp_path, raw), values="logits", columns=columns)
     assert found.train.tolist() == [[-2 * row, row] for row in range(4)]
-    rounded = [["text", "pos", "neg"], *([t, 0.33, 0.66] for t in TEXTS)]
+    rounded: Rows = [["text", "pos", "neg"], *([t, 0.33, 0.66] for t in TEXTS)]
     assert shares(answers(task, write(tmp_path, rounded)).train)[0] == pytest.approx((1 / 3, 2 / 3))
 
 

@@ -78,3 +78,49 @@ def test_files_and_named_columns_are_checked_before_a_run(tmp_path: Path) -> Non
     (tmp_path / "answers.csv").write_text("text,label\n")
     problems = checked(load(tmp_path, PRESET, "teacher.columns.label=lable"))
     assert [problem.kind for problem in problems] == ["no-such-column"]
+
+
+SEVERAL = """
+[task]
+name = "toy-entailment"
+[teacher]
+model = "scratch"
+finetune = { epochs = 1 }
+[teacher.others.large]
+model = "./large"
+[[stage]]
+name = "kd"
+objectives = { logits = 1.0 }
+"""
+
+
+def test_several_teachers_by_name(tmp_path: Path) -> None:
+    teacher = load(
+        tmp_path, SEVERAL, "teacher.others.large.weight=2.5", "teacher.others.hub.model=some/model"
+    ).preset.teacher
+    assert {key: each.model for key, each in teacher.models().items()} == {
+        "teacher": "scratch", "teacher.others.large": str(tmp_path / "large"), "teacher.others.hub": "some/model"
+    }  # fmt: skip
+    assert teacher.weights == [1.0, 2.5, 1.0]
+    problems = checked(load(tmp_path, SEVERAL))
+    assert [(problem.kind, problem.key) for problem in problems] == [("no-model-folder", "teacher.others.large.model")]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "key"),
+    [
+        (["teacher.others=false", "teacher.combine=logits"], "one-teacher", "teacher.combine"),
+        (["teacher.others=false", "teacher.weight=2"], "one-teacher", "teacher.weight"),
+        (["teacher.others.large.model=scratch"], "untrained-teacher", "teacher.others.large.model"),
+        (["teacher.others.large.weight=0"], "wrong-value", "teacher.others.large.weight"),
+        (["teacher.others.large.wieght=1"], "unknown-key", "teacher.others.large.wieght"),
+        (["teacher.others.small.weight=1"], "missing-key", "teacher.others.small.model"),
+        (["stage.kd.mixup={ alpha = 1.0 }"], "mixup-of-several-teachers", "stage.kd.mixup"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_does_not_go_together_with_several_teachers(
+    tmp_path: Path, overrides: list[str], kind: str, key: str
+) -> None:
+    found = [problem for problem in faults(tmp_path, *overrides, text=SEVERAL) if problem.kind == kind]
+    assert [problem.key for problem in found] == [key]

@@ -22,9 +22,9 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence_with_what_is_needed_from_it(
     presets = [load_preset(["kd", "rte"]).preset, load_preset(["kd", "sst2"], ["student.init=some/student"]).preset]
     monkeypatch.setattr(hub, "check_hub", refuse)
     sentence = hub.hub_problem(presets) or ""
-    for fact in ("8 seconds", "the data of rte", presets[0].teacher.model, "the data of sst2", "some/student"):
+    for fact in ("8 seconds", "the data of rte", presets[0].teacher.named, "the data of sst2", "some/student"):
         assert fact in sentence
-    assert sentence.count(presets[0].teacher.model) == 1
+    assert sentence.count(presets[0].teacher.named) == 1
     monkeypatch.setattr(hub, "check_hub", lambda: None)
     assert hub.hub_problem(presets) is None
 

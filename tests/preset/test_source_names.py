@@ -52,7 +52,7 @@ def test_everyone_agrees_on_the_name_of_a_model(folder: Path, monkeypatch: pytes
     monkeypatch.chdir(folder.parent)
     local = NAMES[name]
     assert is_path(name, folder) is local
-    model = load(folder, MINIMAL, f"teacher.model={name!r}").preset.teacher.model
+    model = load(folder, MINIMAL, f"teacher.model={name!r}").preset.teacher.named
     assert Path(model).is_absolute() is local
     assert is_path(model) is local
     assert (model_revision(model, COMMIT) is None) is local
@@ -78,7 +78,7 @@ def test_everyone_agrees_on_the_name_of_a_corpus(folder: Path, monkeypatch: pyte
 
 def test_a_misspelt_path_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models/teacher").mkdir(parents=True)
-    path = load(tmp_path, MINIMAL, "teacher.model=models/teachr").preset.teacher.model
+    path = load(tmp_path, MINIMAL, "teacher.model=models/teachr").preset.teacher.named
     with pytest.raises(CrildError) as caught:
         model_facts(path)
     assert caught.value.kind == "no-model-folder"

@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = saved(
         folder / "other", tiny("bert", layers=1, seed=3, id2label=names, initializer_range=1.0), words("bert")
     )
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    still: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     saved(folder / "small", tiny("bert", layers=3, seed=5, **still), words("bert"))
     for name, inputs in {ONLY_TRAIN: ["train"], WITH_DEV: ["train", "dev"]}.items():
         request = PredictionRequest(

@@ -50,7 +50,7 @@ def test_everything_of_a_hub_that_cannot_be_reached_is_one_sentence_after_one_tr
     for fact in (
         "127.0.0.1:9",
         "nyu-mll/glue (rte)",
-        preset.teacher.model,
+        preset.teacher.named,
         "some/words",
         "some/student",
         "HF_ENDPOINT",
@@ -63,7 +63,7 @@ def test_what_is_missing_on_this_machine_is_named_beside_it(connections: list[An
     preset = load_preset(["crild", "rte"], [f"task.source={tmp_path}", f"student.init={tmp_path}/none"]).preset
     missing = missing_sources(preset)
     assert len(missing) == 3
-    assert preset.teacher.model in missing[0]
+    assert preset.teacher.named in missing[0]
     assert any("none" in sentence for sentence in missing[1:])
 
 

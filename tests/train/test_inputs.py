@@ -17,7 +17,7 @@ from engine.models.load import load_teacher
 from engine.preset.load import load_preset
 from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
-from engine.record.inputs import INPUTS, RunInputs, read_inputs
+from engine.record.inputs import INPUTS, InputModel, RunInputs, read_inputs
 from engine.record.student import student_hash, student_replaced
 from engine.record.teacher_folder import teacher_folder
 from engine.train import hub_revisions
@@ -81,6 +81,7 @@ def test_data_and_models_are_recorded_when_training_starts(stopped: Path) -> Non
         ("teacher", "teacher"), ("teacher tokenizer", "teacher"), ("student.init", "small"), ("student.init tokenizer", "small"),
     ]  # fmt: skip
     # the teacher as it is in its folder, not as it was fine-tuned
+    assert found.teacher is not None
     assert found.teacher.weights != (found.student or found.teacher).weights
     assert found.teacher.tokenizer == (found.student or found.teacher).tokenizer
 
@@ -170,12 +171,19 @@ def test_changed_data_of_such_a_run_are_refused_by_its_checkpoint_and_not_record
     assert not (run_of(folder) / INPUTS).exists()
 
 
+def teacher_of(folder: Path) -> InputModel:
+    """The teacher that the run recorded."""
+    teacher = recorded(folder).teacher
+    assert teacher is not None
+    return teacher
+
+
 def test_a_damaged_record_accuses_nobody(folder: Path) -> None:
     path = run_of(folder) / INPUTS
-    path.write_text(path.read_text().replace(recorded(folder).teacher.weights, "0" * 64))
+    path.write_text(path.read_text().replace(teacher_of(folder).weights, "0" * 64))
     assert work(run_of(folder)) is not None
     (warning,) = [text for text in warnings(run_of(folder)) if INPUTS in text]
-    assert recorded(folder).teacher.weights != "0" * 64
+    assert teacher_of(folder).weights != "0" * 64
     assert "damaged" in warning
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A task, a BERT as teacher, and a RoBERTa with other words in another order, whose padding token is another."""
     folder = tmp_path_factory.mktemp("vocabularies")
     write_task(folder)
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    still: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     names = {0: "bad", 1: "good"}
     saved(folder / "teacher", tiny("bert", layers=2, seed=3, id2label=names, initializer_range=1.0), words("bert"))
     saved(folder / "other", tiny("roberta", layers=2, seed=5, vocab_size=60, **still), words("roberta", size=60))
@@ -71,7 +72,8 @@ def logits_of(folder: Path, texts: list[str]) -> torch.Tensor:
     model = AutoModelForSequenceClassification.from_pretrained(folder).train(mode=False)
     batch = tokenizer(texts, padding=True, truncation=True, max_length=24, return_tensors="pt")
     with torch.no_grad():
-        return model(**batch).logits.double()
+        logits: torch.Tensor = model(**batch).logits.double()
+    return logits
 
 
 def texts_of(file: Path) -> list[str]:
