@@ -274,7 +274,13 @@ def test_each_of_several_labels_has_a_probability_of_its_own(tmp_path: Path) -> 
     (tmp_path / "dev.csv").write_text("text,label\nfive,pos\n")
     files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "dev.csv"))
     task = Task(name="custom", files=files, kind="multilabel")
-    rows = [["text", "neg", "pos"], ["one", 0.9, 0.8], ["two", 0.25, 0.5], ["three", 0, 0.1], ["four", 1, 0.2]]
+    rows: list[list[Any]] = [
+        ["text", "neg", "pos"],
+        ["one", 0.9, 0.8],
+        ["two", 0.25, 0.5],
+        ["three", 0, 0.1],
+        ["four", 1, 0.2],
+    ]
     found = answers(task, write(tmp_path, rows)).train
     chances = 1 / (1 + np.exp(-found.astype(np.float64)))
     assert chances == pytest.approx(np.array([row[1:] for row in rows[1:]], float), abs=2e-6), "no sum is asked for"
