@@ -88,7 +88,8 @@ def loss(losses: StepLosses) -> float:
 
 
 def test_every_epoch_has_its_own_map_and_evaluations_have_none(losses: StepLosses) -> None:
-    trained, evaluated = {}, set()
+    trained: dict[int, float] = {}
+    evaluated = set()
     for epoch in (*range(12), 0):
         losses.begin_step(0, 1, epoch=epoch)
         with torch.no_grad():
