@@ -26,4 +26,5 @@ def attended(student: Tensor, teacher: Sequence[Tensor]) -> Tensor:
     layers = torch.stack([at_least_fp32(states.detach()) for states in teacher])
     products = (layers * at_least_fp32(student.detach())).sum(-1, keepdim=True)
     weights = (products * layers.shape[-1] ** -0.5).softmax(0)
-    return (weights * layers).sum(0)
+    mean: Tensor = (weights * layers).sum(0)
+    return mean

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
-from typing import TYPE_CHECKING
 
 from engine.errors import PresetError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Pair = tuple[int, int]
 """(teacher layer, student layer), counted from 1."""
@@ -26,7 +21,7 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
         layer_map: "last", the two last layers; "uniform", student layer i with teacher layer i·T/S; "upper", student
             layer i with teacher layer T - S + i (PKD-Last); "reverse", "uniform" upside down: student layer i with
             teacher layer (S + 1 - i)·T/S; "all-to-one", every student layer with the last teacher layer; "random",
-            all pairs that `draw` may give; "emd", all pairs, among which `transport` divides the flow; "alp", all
+            all pairs that `random_map.draw` may give; "emd", all pairs, among which `transport` divides the flow; "alp", all
             pairs, weighted by `layer_attention`; or the pairs themselves.
         teacher_layers: T.
         student_layers: S.
@@ -75,25 +70,3 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
                 )
                 raise PresetError.single(sentence, kind="map-names-unknown-layer", key="layer_map")
     return [(teacher, student) for teacher, student in layer_map]
-
-
-def draw(possible: Sequence[Pair], generator: np.random.Generator) -> Flow:
-    """A map drawn at random (Haidar et al. 2022, RAIL-KD): as many different teacher layers as the student has, in order.
-
-    Args:
-        possible: what `pairs` gives for "random".
-        generator: draws among all sets of teacher layers, each as likely as any other.
-    """
-    teacher, student = possible[-1]
-    chosen = sorted(int(layer) + 1 for layer in generator.choice(teacher, student, replace=False))
-    return tuple(((t, s), 1.0) for s, t in enumerate(chosen, 1))
-
-
-def mean_of_draws(possible: Sequence[Pair]) -> Flow:
-    """How often each pair is part of a map that `draw` gives: shares that make a loss its mean over all draws.
-
-    Teacher layer t is the s-th of a sorted draw of S from T in C(t - 1, s - 1)·C(T - t, S - s) of C(T, S) cases.
-    """
-    teacher, student = possible[-1]
-    cases = comb(teacher, student)
-    return tuple(((t, s), comb(t - 1, s - 1) * comb(teacher - t, student - s) / cases) for t, s in possible)

@@ -47,7 +47,7 @@ class Term:
     emd: bool = False
     """`pairs` are all pairs of layers, and a transport plan says how much each carries."""
     random: bool = False
-    """`pairs` are all that `layer_maps.draw` may give; each epoch has a map of its own."""
+    """`pairs` are all that `random_map.draw` may give; each epoch has a map of its own."""
     alp: bool = False
     """`pairs` are all pairs of layers, and attention says how much each teacher layer counts (`layer_attention`)."""
     temperature: float = 1.0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.data.batches import Batch
-from engine.distill import annealing, layer_maps, transport
+from engine.distill import annealing, random_map, transport
 from engine.distill.activations import Activations, ActivationSpec
 from engine.distill.layer_maps import Flow
 from engine.distill.mixup import mix_answers
@@ -230,7 +230,7 @@ class StepLosses:
         for term in self.terms:
             if term.random:
                 generator = seeding.generator(self.settings.seed, seeding.LAYERS, self.settings.name, epoch)
-                self._drawn[term.name] = layer_maps.draw(term.pairs, generator)
+                self._drawn[term.name] = random_map.draw(term.pairs, generator)
             if term.anneal is not None:
                 self._anneal.fill_(annealing.factor(step, steps, term.anneal))
 
@@ -280,7 +280,7 @@ class StepLosses:
         """The map that was drawn, or in an evaluation the mean of all; or the transport plan of this micro-batch, whose costs
         are stored for the weights' update at the step's end."""
         if term.random:
-            return self._drawn[term.name] if torch.is_grad_enabled() else layer_maps.mean_of_draws(term.pairs)
+            return self._drawn[term.name] if torch.is_grad_enabled() else random_map.mean_of_draws(term.pairs)
         sums, count = transport_costs(term, student, teacher, projection)
         if torch.is_grad_enabled():
             cost = self._cost_of_all(term, sums, count)

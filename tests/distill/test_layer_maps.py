@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.distill.layer_maps import NAMES, Pair, draw, mean_of_draws, pairs
+from engine.distill.layer_maps import NAMES, Pair, pairs
+from engine.distill.random_map import draw, mean_of_draws
 from engine.errors import PresetError
 from engine.preset.field_types import LayerMap
 

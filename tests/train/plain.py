@@ -110,7 +110,8 @@ class Pair:
 
         def one(row: int, n: int) -> Tensor:
             mine, other = (x[row, :n].mean(0) for x in (self.student.hidden[s], self.target.hidden[t]))
-            return (mine / mine.norm() - other / other.norm()).square().mean()
+            apart: Tensor = (mine / mine.norm() - other / other.norm()).square().mean()
+            return apart
 
         return self._over(one, len(self.lengths))
 
@@ -119,7 +120,8 @@ class Pair:
 
         def one(row: int, n: int) -> Tensor:
             x, y = (z[row, :n] - z[row, :n].mean(0) for z in (self.student.hidden[s], self.target.hidden[t]))
-            return 1 - (y.T @ x).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())
+            same: Tensor = (y.T @ x).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())
+            return 1 - same
 
         return self._over(one, len(self.lengths))
 

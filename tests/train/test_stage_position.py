@@ -25,12 +25,36 @@ OVERRIDES = (
 LENGTHS = [5, 9, 3]
 
 
+Begun = list[tuple[str, int, int, int]]
+"""Steps that began: stage, step, steps of the stage, epoch."""
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Begun]:
+    """A whole run, and the steps that it began."""
+    folder, begun = tmp_path_factory.mktemp("whole"), list[tuple[str, int, int, int]]()
+    begin = StepLosses.begin_step
+
+    def watch(losses: StepLosses, step: int, steps: int, *, epoch: int) -> None:
+        begun.append((losses.settings.name, step, steps, epoch))
+        begin(losses, step, steps, epoch=epoch)
+
     run_dir = make(folder, materials(folder), *OVERRIDES)
-    assert work(run_dir) is not None
-    return run_dir
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StepLosses, "begin_step", watch)
+        assert work(run_dir) is not None
+    return run_dir, begun
+
+
+@pytest.fixture
+def whole(trained: tuple[Path, Begun]) -> Path:
+    return trained[0]
+
+
+def test_every_step_begins_at_its_position(trained: tuple[Path, Begun]) -> None:
+    for stage, steps in (("ild", 12), ("kd", 4)):
+        of_stage = [position for name, *position in trained[1] if name == stage]
+        assert [of_stage[0], *of_stage[1:]] == [[0, 1, 0], *([step, steps, step // 4] for step in range(steps))]
 
 
 @pytest.mark.parametrize("place", [("ild", 4), ("ild", 6), ("kd", 3)])
@@ -64,7 +88,8 @@ def loss(losses: StepLosses) -> float:
 
 
 def test_every_epoch_has_its_own_map_and_evaluations_have_none(losses: StepLosses) -> None:
-    trained, evaluated = {}, set()
+    trained: dict[int, float] = {}
+    evaluated = set()
     for epoch in (*range(12), 0):
         losses.begin_step(0, 1, epoch=epoch)
         with torch.no_grad():
