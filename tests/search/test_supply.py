@@ -61,7 +61,11 @@ def test_importance_tells_what_matters(folder: Path, tmp_path: Path) -> None:
         trial = study.ask() if number else study.ask({"train.learning_rate": 0.001, "stage.kd.temperature": "2.0"})
         rate = study.values_of(trial)["train.learning_rate"]
         study.tell(trial, "complete", {}, [float(rate)])
+    import sys
+
+    loaded = {name for name in ("sklearn", "pandas") if name in sys.modules}
     found = study.importance()
+    assert {name for name in ("sklearn", "pandas") if name in sys.modules} == loaded, "they take seconds to import"
     assert list(found) == ["train.learning_rate", "stage.kd.temperature"]
     assert sum(found.values()) == pytest.approx(1)
 
