@@ -100,8 +100,9 @@ def test_a_damaged_journal_is_refused_with_a_way_out(folder: Path, runs: Path) -
         go(path, runs, InstantEngines())
 
 
-def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Path) -> None:
-    engines = InstantEngines()
+@pytest.mark.parametrize("dies", [False, True])
+def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Path, dies: bool) -> None:
+    engines = InstantEngines(dies=dies)
     # a bad run ends only if it is pruned, once there are enough others to compare it with
     engines.what = lambda _run, preset: "hang" if quality(preset) < 0.74 and len(engines.started) > 9 else "finish"
     with _patience():
@@ -114,7 +115,9 @@ def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Pa
         assert one.results == ()
         (run,) = one.runs
         assert read_annotations(runs / run).tags == ("pruned",)
-        assert states(runs)[run] == ("stopped" if run in engines.stopped else "finished")
+        ended = "lost" if dies else "stopped"
+        assert states(runs)[run] == (ended if run in engines.stopped else "finished")
+        assert engines.started.count(run) == 1, "it is not resumed"
     assert "failed" not in states(runs).values()
     assert found.trials[0].state == "complete"
 
