@@ -105,8 +105,9 @@ def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Pa
     engines = InstantEngines(dies=dies)
     # a bad run ends only if it is pruned, once there are enough others to compare it with
     engines.what = lambda _run, preset: "hang" if quality(preset) < 0.74 and len(engines.started) > 9 else "finish"
+    path = search_file(folder, 'trials = 18\nsampler = "random"\nconfirm = 0\n')
     with _patience():
-        found = go(search_file(folder, 'trials = 18\nsampler = "random"\nconfirm = 0\n'), runs, engines)
+        found = go(path, runs, engines)
     pruned = [one for one in found.trials if one.state == "pruned"]
     assert engines.stopped
     assert set(engines.stopped) <= {run for one in pruned for run in one.runs}
@@ -120,6 +121,10 @@ def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Pa
         assert engines.started.count(run) == 1, "it is not resumed"
     assert "failed" not in states(runs).values()
     assert found.trials[0].state == "complete"
+    later = InstantEngines()
+    go(path, runs, later, trials=20)
+    assert later.started
+    assert not set(later.started) & set(engines.started), "nor when the search continues"
 
 
 class _patience:  # noqa: N801
