@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import itertools
 import json
 import random
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
@@ -73,18 +76,17 @@ class SearchStudy:
 
     def importance(self) -> dict[str, float]:
         """How much of the first aim's results each dimension explains, by PED-ANOVA (Watanabe et al., 2023), which needs
-        no scikit-learn (optuna imports it where it is installed); nothing before four trials are complete."""
+        no scikit-learn; nothing before four trials are complete."""
         complete = self._complete()
         names = sorted({name for one in complete for name in one.params})
         varied = [name for name in names if len({one.params.get(name) for one in complete}) > 1]
         if len(complete) < 4 or not varied:
             return {}
-        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # seconds, with scikit-learn
-
+        evaluators = _importance_module()
         with contextlib.suppress(ValueError, RuntimeError), _quiet():
-            found = get_param_importances(
+            found = evaluators.get_param_importances(
                 self._study,
-                evaluator=PedAnovaImportanceEvaluator(),
+                evaluator=evaluators.PedAnovaImportanceEvaluator(),
                 params=varied,
                 target=(lambda trial: trial.values[0]) if len(self.file.aims) > 1 else None,
             )
@@ -228,6 +230,19 @@ def _open(journal: Path, file: SearchFile, owner: SearchStudy) -> Study:
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         sentence = f"the journal of this search cannot be read ({error}): start another one with --name NAME"
         raise RunError(sentence, kind="unreadable-journal", file=str(journal)) from error
+
+
+def _importance_module() -> ModuleType:
+    """optuna.importance, without scikit-learn: where that is installed, optuna imports it for other evaluators, and
+    pandas and SciPy with it, which takes seconds."""
+    hidden = "sklearn" not in sys.modules
+    if hidden:
+        sys.modules["sklearn"] = None  # type: ignore[assignment]  # what importing it finds
+    try:
+        return importlib.import_module("optuna.importance")
+    finally:
+        if hidden:
+            del sys.modules["sklearn"]
 
 
 class _NoLock:

@@ -40,8 +40,6 @@ MOST_SKIPPED = 100
 """Trials in a row that are infeasible or repeat earlier ones, after which a search is taken to have seen its space."""
 PRUNED = "pruned"
 """The tag of runs that were ended because their trial was pruned."""
-WEIGH_EVERY = 600.0
-"""Seconds of searching between two computations of importance, for which optuna loads scikit-learn and pandas."""
 SAVE_EVERY = 30.0
 """Seconds between two notes of how long a search has run."""
 
@@ -58,7 +56,7 @@ class SearchSupply:
         self._has_changed = True
         self._spent = 0.0
         self._since = time.monotonic()
-        self._saved = self._weighed = 0.0
+        self._saved = 0.0
         self._metric: str | None = None
 
     # -- the worker's questions
@@ -335,20 +333,13 @@ class SearchSupply:
             self._seconds(),
             self.study.best(),
             tuple(self.study.front()),
-            self._importance(is_over=is_over),
+            self.study.importance(),
             tuple(confirmed),
             self._write_presets() if is_over else (),
             reason,
         )
         write_trials(self.worker.file, self._shown)
         self._has_changed, self._saved = False, self._seconds()
-
-    def _importance(self, *, is_over: bool) -> Mapping[str, float]:
-        """The importance of the dimensions, which is computed rarely while trials are running."""
-        if is_over or self._seconds() - self._weighed > WEIGH_EVERY:
-            self._weighed = self._seconds()
-            return self.study.importance()
-        return {} if self._shown is None else self._shown.importance
 
     def _learn_metric(self, trials: Sequence[TrialRecord]) -> None:
         """The name of the task's metric, from a run that is finished."""

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 import engine.sweep.execute
-from engine.search.study import SearchStudy
 from tests.cli.conftest import crild
 from tests.sweep.sweeps import clean
 
 __all__ = ["crild"]
 
-pytest.importorskip("optuna", reason="needs the extra search: pip install -c constraints.txt optuna")
+
+@pytest.fixture(autouse=True)
+def optuna() -> None:
+    pytest.importorskip("optuna", reason="needs the extra search: pip install -c constraints.txt optuna")
 
 
 @pytest.fixture
@@ -28,7 +30,6 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(engine.sweep.execute, "POLL", 0.0)
     monkeypatch.setattr(engine.sweep.execute, "light_environment", lambda _: {})  # it asks git
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr(SearchStudy, "importance", lambda _: {})  # it imports scikit-learn: one test does without this
     path = tmp_path / "runs"
     yield path
     clean(path)

@@ -67,6 +67,8 @@ class InstantEngines:
     what: Callable[[Path, Mapping[str, Any]], str] = lambda _run, _preset: "finish"
     started: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    dies: bool = False
+    """Whether an engine that is asked to stop is killed instead, as far as its run's status tells."""
     _busy: dict[Path, str] = field(default_factory=dict)
 
     def open(self) -> None:
@@ -119,7 +121,7 @@ class InstantEngines:
 
     def stop(self, run_dir: Path) -> None:
         self.stopped.append(run_dir.name)
-        if self._busy.pop(run_dir, None) is not None:
+        if self._busy.pop(run_dir, None) is not None and not self.dies:
             update_status(run_dir, state="stopped", ended=3.0)
 
     def kill(self, run_dir: Path) -> None:

@@ -61,7 +61,11 @@ def test_importance_tells_what_matters(folder: Path, tmp_path: Path) -> None:
         trial = study.ask() if number else study.ask({"train.learning_rate": 0.001, "stage.kd.temperature": "2.0"})
         rate = study.values_of(trial)["train.learning_rate"]
         study.tell(trial, "complete", {}, [float(rate)])
+    import sys
+
+    loaded = {name for name in ("sklearn", "pandas") if name in sys.modules}
     found = study.importance()
+    assert {name for name in ("sklearn", "pandas") if name in sys.modules} == loaded, "they take seconds to import"
     assert list(found) == ["train.learning_rate", "stage.kd.temperature"]
     assert sum(found.values()) == pytest.approx(1)
 
@@ -96,12 +100,14 @@ def test_a_damaged_journal_is_refused_with_a_way_out(folder: Path, runs: Path) -
         go(path, runs, InstantEngines())
 
 
-def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Path) -> None:
-    engines = InstantEngines()
+@pytest.mark.parametrize("dies", [False, True])
+def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Path, dies: bool) -> None:
+    engines = InstantEngines(dies=dies)
     # a bad run ends only if it is pruned, once there are enough others to compare it with
     engines.what = lambda _run, preset: "hang" if quality(preset) < 0.74 and len(engines.started) > 9 else "finish"
+    path = search_file(folder, 'trials = 18\nsampler = "random"\nconfirm = 0\n')
     with _patience():
-        found = go(search_file(folder, 'trials = 18\nsampler = "random"\nconfirm = 0\n'), runs, engines)
+        found = go(path, runs, engines)
     pruned = [one for one in found.trials if one.state == "pruned"]
     assert engines.stopped
     assert set(engines.stopped) <= {run for one in pruned for run in one.runs}
@@ -110,9 +116,15 @@ def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Pa
         assert one.results == ()
         (run,) = one.runs
         assert read_annotations(runs / run).tags == ("pruned",)
-        assert states(runs)[run] == ("stopped" if run in engines.stopped else "finished")
+        ended = "lost" if dies else "stopped"
+        assert states(runs)[run] == (ended if run in engines.stopped else "finished")
+        assert engines.started.count(run) == 1, "it is not resumed"
     assert "failed" not in states(runs).values()
     assert found.trials[0].state == "complete"
+    later = InstantEngines()
+    go(path, runs, later, trials=20)
+    assert later.started
+    assert not set(later.started) & set(engines.started), "nor when the search continues"
 
 
 class _patience:  # noqa: N801
