@@ -38,6 +38,7 @@ TICKETS = "".join(
 )
 FILES = {
     **dict.fromkeys(("tickets.csv", "tickets-train.csv", "tickets-dev.csv", "tickets-test.csv"), "text,label\n" + TICKETS),
+    "more.csv": "text\nthe invoice is late\nthe page is blank\n",
     "tickets.toml": 'extends = "crild"\n[task]\nname = "custom"\nfiles = { train = "tickets.csv" }\n',
     "mine.toml": 'extends = "crild"\n',
 }  # fmt: skip

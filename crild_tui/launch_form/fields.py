@@ -112,7 +112,8 @@ def fields_of(preset: Preset) -> list[Field]:
         if group == "task" and preset.task.name == "custom":
             fields += [field(key, group) for key in _OF_FILES]
     for stage in preset.stage[:MOST_STAGES]:
-        fields += [field(f"stage.{stage.name}.{key}", f"stage {stage.name}") for key in _STAGE]
+        keys = _STAGE if stage.data == "task" else ("data", *_STAGE)
+        fields += [field(f"stage.{stage.name}.{key}", f"stage {stage.name}") for key in keys]
     return fields
 
 

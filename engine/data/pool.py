@@ -103,7 +103,6 @@ def _make(folder: Path, key: str, rows: Examples, copies: Copies, what: str, rep
             write_all(file.fileno(), POOL_MARK)
         for number, _ in enumerate(_chunks(file, key)):
             start = (number + 1) * CHUNK
-        file.truncate(file.seek(0, os.SEEK_CUR))
         next(islice(inputs, start - 1, start), None) if start else None
         while part := list(islice(inputs, CHUNK)):
             report(f"making {what}", start, len(rows), "rows")

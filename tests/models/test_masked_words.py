@@ -64,11 +64,11 @@ def test_a_word_is_replaced_by_the_likeliest_others_in_its_place(family: str) ->
     candidates = [token for token, word in enumerate(SPECIAL + WORDS) if word[0].isalpha()]
     for place, words in found.items():
         masked_ids = ids.clone()
-        own = int(masked_ids[0, place + 1])
+        before = int(masked_ids[0, place + 1])
         masked_ids[0, place + 1] = tokenizer.mask_token_id
         with torch.inference_mode():
             logits = model(input_ids=masked_ids, attention_mask=torch.ones_like(ids)).logits[0, place + 1]
-        best = sorted((token for token in candidates if token != own), key=lambda token: -float(logits[token]))[:top]
+        best = sorted((token for token in candidates if token != before), key=lambda token: -float(logits[token]))[:top]
         assert words == {tokenizer.convert_ids_to_tokens(token) for token in best}
 
 

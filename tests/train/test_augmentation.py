@@ -73,9 +73,10 @@ def test_a_script_without_spaces_is_refused() -> None:
 def test_other_rows_settings_and_models_are_another_pool(tmp_path: Path) -> None:
     data, folder = task("w1 w2 in the w3 w9"), cache_dir() / POOLS
     model = str(saved(tmp_path / "mlm", masked(), pieces()))
-    for number, keys in enumerate(
-        ({}, {"seed": 1}, {"copies": 9}, {"share": 0.5}, {"words": "delete"}, {"words": "mlm", "model": model}), 1
-    ):
+    others: list[dict[str, object]] = [
+        {}, {"seed": 1}, {"copies": 9}, {"share": 0.5}, {"words": "delete"}, {"words": "mlm", "model": model},
+    ]  # fmt: skip
+    for number, keys in enumerate(others, 1):
         copies_of(data, **keys)
         copies_of(data, **keys)
         assert len(list(folder.glob("*.jsonl"))) == number

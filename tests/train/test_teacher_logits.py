@@ -226,7 +226,7 @@ def test_a_run_waits_for_the_answers_that_another_one_computes(
             file.write_bytes(content)
 
     monkeypatch.setattr(FileLock, "try_acquire", lambda _: next(looks))
-    monkeypatch.setattr("engine.train.teacher_logits.time.sleep", wait)
+    monkeypatch.setattr("engine.record.lock.time.sleep", wait)
     assert torch.equal(answers(SETTINGS, teacher, tokens), whole)
     assert len(waited) == 2
     assert computed == []

@@ -16,12 +16,22 @@ from crild_tui.launch_form.checks import examine, marked_lines, source_line
 from crild_tui.launch_form.copy_preset import new_preset, target_of
 from crild_tui.launch_form.draft import Draft, changed, choose, command_line, overrides, request_of
 from crild_tui.launch_form.editor import editor
-from crild_tui.launch_form.fields import Field, base_text, field_at, fields_of, hint, is_unused, same, toml_text
+from crild_tui.launch_form.fields import (
+    Field,
+    base_text,
+    field_at,
+    fields_of,
+    hint,
+    is_unused,
+    same,
+    set_item,
+    toml_text,
+)
 from crild_tui.launch_form.help_text import about, invalid_fields, toml
 from crild_tui.launch_form.save_preset import save
 from engine.errors import CrildError, UsageError
 from engine.preset.load import load_preset
-from engine.preset.schema import Preset
+from engine.preset.schema import Preset, UnlabelledFiles
 from engine.preset.schema_source import help_texts
 from engine.preset.shipped import find, folder, names, path_of
 from tests.cli.samples import PRESET
@@ -438,3 +448,20 @@ def test_a_file_that_changes_data_alone_is_a_setting(tmp_path: Path) -> None:
         "part.toml": "part",
         "longer.toml": "method",
     }
+
+
+def test_the_data_of_a_stage_are_shown_and_kept() -> None:
+    data = "{ files = ['/data/more.csv'], with_task = 0.2, augment = { words = 'swap', copies = 3 } }"
+    base = load_preset(["crild", "mrpc"], [f"stage.ild.data={data}"]).preset
+    fields = {each.key: each for each in fields_of(base)}
+    assert "stage.kd.data" not in fields, "the task's rows need no field"
+    own = fields["stage.ild.data"]
+    text = base_text(own, base)
+    assert text.startswith('{ files = ["/data/more.csv"], with_task = 0.2, augment = { words = "swap"')
+    assert set_item(own, text, text) is None
+    changed = set_item(own, text.replace("0.2", "true"), text)
+    assert changed is not None
+    kept = load_preset(["crild", "mrpc"], [changed]).preset.stage[0].data
+    assert isinstance(kept, UnlabelledFiles)
+    assert (kept.with_task, kept.files) == (True, ["/data/more.csv"])
+    assert kept.augment == base.stage[0].augment
