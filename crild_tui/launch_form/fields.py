@@ -108,7 +108,8 @@ def fields_of(preset: Preset) -> list[Field]:
     """The form of a preset, in the order in which it is read: the run, then the preset from top to bottom."""
     fields = [*_OPTIONS, *(field(key, "run") for key in _RUN)]
     for group, keys in _HEAD.items():
-        fields += [field(key, group) for key in keys]
+        has_answers = group == "teacher" and preset.teacher.answers is not None
+        fields += [field(key, group) for key in (("teacher.answers",) if has_answers else keys)]
         if group == "task" and preset.task.name == "custom":
             fields += [field(key, group) for key in _OF_FILES]
     for stage in preset.stage[:MOST_STAGES]:

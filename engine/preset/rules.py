@@ -130,8 +130,8 @@ def of_teacher(teacher: Teacher) -> Iterator[Fault]:
     for key in ("weight", "combine"):
         if getattr(teacher, key) is not None and teacher.others is None:
             yield Fault((key, "others"), f"{key} is for several teachers, and others names none", "one-teacher")
-    for name, other in (teacher.others or {}).items():
-        if other.model == "scratch":
+    for name, further in (teacher.others or {}).items():
+        if further.model == "scratch":
             sentence = (
                 f'the teacher {name} is to be trained from "scratch", but only the first one can be: name a model'
             )

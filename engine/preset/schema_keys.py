@@ -26,6 +26,7 @@ _IN_WORDS = {
     "mixup": "false or a table, as { alpha = 1.0 }",
     "consistency": "false or a table, as { weight = 0.1 }",
     "device": '"auto", "cpu", "mps", "cuda" or "cuda:1"',
+    "classes": 'a table with the column of each class, as { positive = "p_pos", negative = "p_neg" }',
     "others": 'a table with a teacher for each name, as { large = { model = "folder" } }',
     "finetune": "a table, or false to take back an inherited one",
     "class_weights": '"balanced" or a table with a weight for each class, as { common = 1.0, rare = 3.0 }',

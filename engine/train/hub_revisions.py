@@ -35,7 +35,7 @@ def pinned(preset: Preset) -> Preset:
     }
     if others:
         teacher = changes.get("teacher", preset.teacher)
-        changes["teacher"] = teacher.model_copy(update={"others": {**preset.teacher.others, **others}})
+        changes["teacher"] = teacher.model_copy(update={"others": {**(preset.teacher.others or {}), **others}})
     stages = [_pinned(stage) for stage in preset.stage]
     if stages != preset.stage:
         changes["stage"] = stages

@@ -139,7 +139,7 @@ def test_dev_counts_only_where_every_row_has_an_answer(tmp_path: Path) -> None:
 
 def test_ids_that_train_and_dev_share_belong_to_train(tmp_path: Path) -> None:
     task = task_of(tmp_path, ids=True)
-    (tmp_path / "dev.csv").write_text("key,text,label\nr0,good two,pos\nr9,a fine end,pos\n")
+    (tmp_path / "dev.csv").write_text("key,text,label\nr0,good two,pos\nr1,a fine end,pos\n")
     rows: Rows = [["key", "pos", "neg"], *([f"r{row}", *each] for row, each in enumerate(SHARES[:4]))]
     found = answers(task, write(tmp_path, rows))
     assert list(found.logits) == ["train"]

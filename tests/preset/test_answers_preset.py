@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from crild_tui.launch_form.fields import fields_of
 from engine.errors import CrildError
 from tests.preset.support import checked, load, refused, write
 
@@ -71,6 +72,18 @@ def test_a_model_and_answers_displace_each_other_but_not_in_one_file(tmp_path: P
     tuned = PRESET.replace('answers = "answers.csv"', 'model = "scratch"\nfinetune = { epochs = 1 }')
     answers = load(tmp_path, tuned, "teacher.answers=answers.csv").preset.teacher
     assert (answers.model, answers.finetune, answers.answers) == (None, None, str(tmp_path / "answers.csv"))
+
+
+def test_the_form_has_the_file_in_place_of_a_model(tmp_path: Path) -> None:
+    keys = [field.key for field in fields_of(load(tmp_path, PRESET).preset)]
+    assert "teacher.answers" in keys
+    assert not {"teacher.model", "teacher.finetune.epochs"} & set(keys)
+    assert "teacher.model" in [field.key for field in fields_of(load(tmp_path, SEVERAL).preset)]
+
+
+def test_values_of_another_type_are_explained(tmp_path: Path) -> None:
+    (problem,) = faults(tmp_path, "teacher.columns.classes=3")
+    assert "a table with the column of each class" in problem.sentence
 
 
 def test_files_and_named_columns_are_checked_before_a_run(tmp_path: Path) -> None:

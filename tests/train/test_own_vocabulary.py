@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
 from engine.errors import ModelError
 from engine.preset.load import load_preset
@@ -56,8 +57,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     still: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     names = {0: "bad", 1: "good"}
     saved(folder / "teacher", tiny("bert", layers=2, seed=3, id2label=names, initializer_range=1.0), words("bert"))
-    saved(folder / "other", tiny("roberta", layers=2, seed=5, vocab_size=60, **still), words("roberta", size=60))
+    saved(folder / "other", tiny("roberta", layers=2, seed=5, vocab_size=16, **still), letters())
     return folder
+
+
+def letters() -> PreTrainedTokenizerFast:
+    """A tokenizer that reads "w12" as w, 1, 2, so that other rows are long than for a tokenizer of words."""
+    special = ["[UNK]", "[PAD]", "[CLS]", "[SEP]"]
+    tokenizer = Tokenizer(
+        models.WordLevel({word: at for at, word in enumerate([*special, "w", *"0123456789"])}, "[UNK]")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Split("", "isolated")]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
 
 
 @pytest.fixture(autouse=True)
