@@ -265,7 +265,7 @@ def run_seconds(method: str, task: str) -> tuple[float, float]:
     student = replace(BASE, layers=6)
     total = 0.0
     for stage in preset.stage:
-        settings = student_stage(preset, stage, regression=task == "stsb")
+        settings = student_stage(preset, stage, kind="regression" if task == "stsb" else "classification")
         longest = settings.pad_to or length
         lengths = np.full(settings.batch_size, longest)
         epochs = settings.epochs or 1.0

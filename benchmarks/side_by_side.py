@@ -124,7 +124,7 @@ def make_teacher(shape: str, folder: Path | None, seed: int) -> PreTrainedModel:
 def make_settings(method: str, batch: int) -> StageSettings:
     """The first stage of a shipped method, at a constant rate and, with consistency, at its full weight."""
     preset = load_preset([method, "rte"]).preset
-    settings = student_stage(preset, preset.stage[0], regression=False)
+    settings = student_stage(preset, preset.stage[0], kind="classification")
     pull = settings.consistency
     return replace(
         settings,

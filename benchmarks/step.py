@@ -126,7 +126,7 @@ def make_settings() -> StageSettings:
         consistency=Consistency(weight=PULL, ramp="constant", decay=DECAY, warmup=False),
     )
     return StageSettings(
-        name="ild", role="student", seed=0, regression=False, stage=stage,
+        name="ild", role="student", seed=0, kind="classification", stage=stage,
         mixup=stage.mixup or None, consistency=stage.consistency or None,
         temperature=1.0, epochs=1.0, fixed_steps=None, batch_size=BATCH, learning_rate=RATE, weight_decay=WEIGHT_DECAY,
         warmup=0.0, schedule="constant", clip=CLIP, accumulate=1, evaluate="epoch", keep_best=False, patience=None,

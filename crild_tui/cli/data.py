@@ -80,7 +80,9 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     yield ""
     for example in result.get("examples") or ():
         texts = [_short(str(text)) for text in (example.get("text"), example.get("pair")) if text is not None]
-        yield f"{example.get('label')}: {' | '.join(texts)}"
+        label = example.get("label")
+        named = (", ".join(map(str, label)) or "no label") if isinstance(label, list) else label
+        yield f"{named}: {' | '.join(texts)}"
     yield ""
     for note in result.get("notes") or ():
         yield str(note)
@@ -98,7 +100,7 @@ def _split_row(split: Mapping[str, Any]) -> list[str]:
 
 
 def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    """Rows and share of each class in each split; the range of scores."""
+    """Rows and share of each class or label in each split; the range of scores."""
     classes: Sequence[str] = result.get("classes") or ()
     if not classes:
         columns = [("scores", "left"), *((name, "right") for name in ("lowest", "mean", "highest"))]
@@ -107,7 +109,8 @@ def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> I
         )
         return
     order = sorted(classes, key=lambda name: -splits[0]["labels"][name])
-    columns = [("class", "left"), *((split["split"], "right") for split in splits), ("share of train", "right")]
+    what = "label" if result.get("kind") == "multilabel" else "class"
+    columns = [(what, "left"), *((split["split"], "right") for split in splits), ("share of train", "right")]
     rows = [
         [
             name,

@@ -9,6 +9,7 @@ from pathlib import Path
 from crild_tui.launch_form.copy_preset import free_target, write_new
 from crild_tui.launch_form.editor_schema import provide, with_schema
 from engine.errors import UsageError
+from engine.preset.kinds import KINDS, Kind
 from engine.preset.load import Loaded
 from engine.preset.paths import normal
 from engine.preset.schema import Columns, Task
@@ -17,6 +18,11 @@ from engine.preset.source_names import is_table
 from engine.preset.text import listed, plain, shown
 from engine.preset.toml_text import inline
 
+_KIND_COMMENTS: dict[Kind, str] = {
+    "classification": 'each label is a class; "regression" for scores',
+    "multilabel": "a text can have several labels, or none",
+    "regression": 'each label is a score; "classification" for classes',
+}
 _COMMENTS_FROM = 36
 """The column at which comments begin, if the line is short enough."""
 
@@ -83,25 +89,25 @@ def _task_lines(task: Task, folder: Path) -> list[str]:
     """The lines of [task] below its name."""
     assert task.files is not None
     columns = task.columns or Columns()
-    roles = {role: name for role in ("text", "pair", "label", "id") if (name := getattr(columns, role)) is not None}
+    roles = {role: name for role in Columns.model_fields if (name := getattr(columns, role)) is not None}
+    if columns.labels is not None:
+        del roles["label"]
     files = {split: relative(Path(file), folder) for split, file in task.files.splits().items()}
     lines = [
         _line("title", task.display_name, "what lists, reports and model cards call it"),
         _line("files", files, "relative to this file"),
         _line("columns", roles),
-        _line("kind", task.kind, 'each label is a class; "regression" for scores')
-        if task.kind == "classification"
-        else _line("kind", task.kind, 'each label is a score; "classification" for classes'),
+        _line("kind", task.kind, _KIND_COMMENTS[task.kind or "classification"]),
     ]
     if task.dev_share is not None:
         lines.append(_line("dev_share", task.dev_share, "this share of the rows is the dev set; or name a file: dev"))
     lines.append(_line("data_seed", task.data_seed, "draws the dev set"))
     lines.append(_line("max_length", task.max_length, "in tokens; longer texts are cut"))
-    metric = "pearson" if task.kind == "regression" else "accuracy"
+    metric, *others = KINDS[task.kind or "classification"].metrics
     if task.metrics:
         lines.append(_line("metrics", task.metrics, "the first picks the best checkpoint"))
     else:
-        second = "spearman" if task.kind == "regression" else "f1_macro"
+        second = "f1_macro" if "f1_macro" in others else others[0]
         lines.append("# " + _line("metrics", [metric, second], "the first picks the best checkpoint"))
     return lines
 

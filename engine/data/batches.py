@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +24,7 @@ class Batch:
 
     `input_ids`, `attention_mask` (1 on real tokens, 0 on padding) and, where the tokenizer makes them,
     `token_type_ids` are int64 of shape (batch, length); `labels` is int64 (classes) or float32 (scores) of shape
-    (batch,), None for data without labels; `index` (batch,) are the rows of the TokenSet.
+    (batch,), uint8 (several labels) of shape (batch, labels), None for data without labels; `index` (batch,) are the rows of the TokenSet.
     """
 
     input_ids: torch.Tensor
@@ -42,7 +42,8 @@ class Batch:
 
     def take(self, rows: torch.Tensor, length: int | None = None) -> Batch:
         """The batch of the given rows (int64 positions in this batch), its padding cut off at `length`."""
-        return self._map(lambda tensor: tensor[rows, :length] if tensor.ndim == 2 else tensor[rows])
+        found = self._map(lambda tensor: tensor[rows, :length] if tensor.ndim == 2 else tensor[rows])
+        return found if self.labels is None else replace(found, labels=self.labels[rows])
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         types, labels = (None if tensor is None else change(tensor) for tensor in (self.token_type_ids, self.labels))

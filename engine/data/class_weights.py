@@ -19,7 +19,8 @@ def class_weights(setting: ClassWeights | None, data: TaskData) -> tuple[float, 
     """The weight of each class, in the order of the classes; empty where the preset sets none.
 
     "balanced" is n / (k · n_c): n training rows, n_c of them of class c, k classes that have rows. So the weights of all
-    training rows have a mean of 1. A class without training rows has weight 1, which nothing reads. Raises PresetError as
+    training rows have a mean of 1. A class without training rows has weight 1, which nothing reads. Of several labels for a
+    text, a weight counts where the label applies, and "balanced" is (n - n_c) / n_c, so that both answers weigh the same. Raises PresetError as
     `class_weight_problem`.
     """
     if setting is None:
@@ -33,6 +34,9 @@ def class_weights(setting: ClassWeights | None, data: TaskData) -> tuple[float, 
     from engine.data.examples import Examples  # numpy is only needed here: preflight checks weights, too
 
     labels = Examples.of(data.train).labels
+    if data.spec.kind == "multilabel" and labels is not None:
+        have = labels.sum(axis=0, dtype=int).tolist()
+        return tuple((len(labels) - count) / count if 0 < count < len(labels) else 1.0 for count in have)
     counts = Counter[int]() if labels is None else Counter(labels.tolist())
     present = sum(1 for index in range(len(names)) if counts[index])
     return tuple(len(data.train) / (present * counts[index]) if counts[index] else 1.0 for index in range(len(names)))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from engine.data.array_files import bytes_of
-from engine.data.examples import CHUNK, Examples, TextColumn, plain_label
+from engine.data.examples import CHUNK, Examples, TextColumn, named_label, plain_label
 from engine.data.types import Example
 
 
@@ -27,7 +27,8 @@ def add_texts(state: _Hash, texts: TextColumn, pairs: TextColumn | None) -> None
 
 
 def rows_hash(rows: Sequence[Example], labels: Sequence[str] = ()) -> str:
-    """SHA-256 of the texts and labels of examples, in their order; of a class counts the name, which `labels` lists.
+    """SHA-256 of the texts and labels of examples, in their order; of a class (of several labels, of each) counts
+    the name, which `labels` lists.
 
     Ids don't count, nor does the tokenizer.
     """
@@ -44,6 +45,6 @@ def _json_list(rows: Examples, labels: Sequence[str]) -> Iterator[bytes]:
     known = [None] * len(rows) if rows.labels is None else rows.labels
     for start in range(0, len(rows), CHUNK):
         part = [plain_label(label) for label in known[start : start + CHUNK]]
-        named = [labels[label] if isinstance(label, int) and labels else label for label in part]
+        named = [named_label(label, labels) for label in part]
         yield (", " if start else "[").encode() + json.dumps(named)[1:-1].encode()
     yield b"]" if len(rows) else b"[]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from engine.data.dev_split import DEV_SHARE, draw_dev
 from engine.data.examples import Examples, LabelArray, NumberedIds, TextColumn
 from engine.data.files import Table, read_table
 from engine.data.label_columns import class_indices, class_names, label_order, scores
+from engine.data.label_sets import label_names, label_separator, label_sets, matrix_of, switches
 from engine.data.text_files import check_text, listed, repeated_header, shown
 from engine.data.types import TEST, Example, TaskData, TaskSpec
 from engine.errors import DataError
+from engine.preset.kinds import KINDS
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 
@@ -48,6 +50,9 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
             sentence = f"every score in column {shown(columns.label)} is {found['train'][0]}: there is nothing to learn"
             raise DataError(sentence, kind="single-score", file=train.path)
         order: tuple[str, ...] = ()
+    elif task.kind == "multilabel":
+        labels, order, note = _several_labels(tables, columns)
+        notes.append(note)
     else:
         names = {split: class_names(table, columns.label) for split, table in tables.items()}
         order = label_order(train, columns.label, names["train"])
@@ -58,7 +63,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
         notes.append(f"The classes, in the order of the model's outputs, are {listed(order)}.")
     spec = TaskSpec(
         name=task.display_name,
-        kind="regression" if task.kind == "regression" else "classification",
+        kind=task.kind or "classification",
         labels=order,
         metrics=_metrics(task, len(order)),
         is_pair=columns.pair is not None,
@@ -99,9 +104,39 @@ def _table(path: Path, columns: Columns, report: Report) -> Table:
     return table
 
 
+def _several_labels(
+    tables: Mapping[str, Table], columns: Columns
+) -> tuple[dict[str, LabelArray | None], tuple[str, ...], str]:
+    """Which labels the rows of each split have, the labels in order, and a sentence about how they were read."""
+    train = tables["train"]
+    if columns.labels is not None:
+        order = tuple(columns.labels)
+        labels: dict[str, LabelArray | None] = {split: switches(table, order) for split, table in tables.items()}
+        form = "each in a column of its own"
+    else:
+        column = columns.label
+        separator = columns.separator or label_separator(train, column)
+        sets = {split: label_sets(table, column, separator) for split, table in tables.items()}
+        order = label_names(train, column, sets["train"])
+        where = Path(train.path).name
+        labels = {split: matrix_of(table, column, sets[split], order, where) for split, table in tables.items()}
+        form = f"joined by {shown(separator)} in column {shown(column)}" if separator else f"lists in {shown(column)}"
+    found = labels["train"]
+    assert found is not None
+    without = int((~found.any(axis=1)).sum())
+    return (
+        labels,
+        order,
+        (
+            f"A text can have several of the {len(order)} labels ({form}), in the order of the model's outputs: {listed(order)}. "
+            f"Of {len(train):,} training rows, {without:,} have none."
+        ),
+    )
+
+
 def _metrics(task: Task, classes: int) -> tuple[str, ...]:
     """The metrics to report; preset checks already ensure that they fit the kind of task."""
-    default = "pearson" if task.kind == "regression" else "accuracy"
+    default = KINDS[task.kind or "classification"].metrics[0]
     metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else (default,)
     if "f1" in metrics and classes != 2:
         sentence = f"task.metrics: f1 is defined for two classes, and this task has {classes}; use f1_macro"

@@ -22,7 +22,8 @@ def draw_dev(
 ) -> tuple[Examples, Examples]:
     """Split examples into training rows and a dev set, both in their original order.
 
-    Each class gives the same share of its texts, at least one, and keeps at least one. Rows with the same text stay
+    Each class gives the same share of its texts, at least one, and keeps at least one; scores and several labels for a text
+    are drawn regardless of their values. Rows with the same text stay
     together, so that dev measures nothing that was trained on. Which texts are drawn follows from the seed and the texts
     alone (by a hash): neither their order nor rows that are added elsewhere matter.
 
@@ -43,7 +44,7 @@ def draw_dev(
     labels = np.zeros(len(rows), np.int64)
     if spec.kind == "classification" and rows.labels is not None:
         labels = rows.labels.astype(np.int64, copy=False)
-    names = spec.labels or ("",)
+    names = spec.labels if spec.kind == "classification" else ("",)
     refuse_single_texts((names[label] for label in labels[np.sort(first)].tolist()), file)
     is_drawn = np.zeros(len(first), np.bool_)
     for label in np.unique(labels[first]).tolist():

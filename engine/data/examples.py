@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from engine.data.array_files import array_of, bytes_of
 from engine.data.spool import Spool
-from engine.data.types import Example
+from engine.data.types import Example, Label
 
 T = TypeVar("T")
 
@@ -28,7 +28,8 @@ CHUNK = 4096
 RowNumbers = npt.NDArray[np.int64]
 Content = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[Any]
-"""int64 (classes), float64 (scores), or objects where the labels are of several types or some are missing; (rows,)."""
+"""int64 (classes), float64 (scores), or objects where the labels are of several types or some are missing, (rows,); of several
+labels for a text uint8, 1 where a text has a label, (rows, labels)."""
 
 
 class Rows(Sequence[T]):
@@ -257,7 +258,7 @@ class Examples(Rows[Example]):
         return replace(self, labels=None)
 
 
-def labels_of(labels: Sequence[int | float | None]) -> LabelArray | None:
+def labels_of(labels: Sequence[Label | None]) -> LabelArray | None:
     """Labels as an array; None where there is none at all."""
     types = set(map(type, labels))
     if types <= {type(None)}:
@@ -266,12 +267,30 @@ def labels_of(labels: Sequence[int | float | None]) -> LabelArray | None:
         return np.array(labels, np.int64)
     if types == {float}:
         return np.array(labels, np.float64)
+    if types == {tuple}:
+        return np.array(labels, np.uint8)
     found = np.empty(len(labels), object)
     found[:] = labels
     return found
 
 
-def plain_label(label: Any) -> int | float | None:
-    """A label as a number of Python's own."""
-    plain: int | float | None = label.item() if isinstance(label, np.generic) else label
+def plain_label(label: Any) -> Label | None:
+    """A label as a number of Python's own, or as a tuple of them."""
+    if isinstance(label, np.ndarray):
+        return tuple(label.tolist())
+    plain: Label | None = label.item() if isinstance(label, np.generic) else label
     return plain
+
+
+def label_numbers(labels: LabelArray) -> npt.NDArray[np.int64]:
+    """A number for each row (rows,), equal for equal labels: the class, or the number of a set of labels."""
+    if labels.ndim == 1:
+        return labels.astype(np.int64, copy=False)
+    return np.asarray(np.unique(labels, axis=0, return_inverse=True)[1], np.int64).reshape(len(labels))
+
+
+def named_label(label: Label | None, names: Sequence[str]) -> str | float | list[str] | None:
+    """A label in the words of its task: the name of the class, the names of all labels of a text, or the score."""
+    if isinstance(label, tuple):
+        return [name for name, has in zip(names, label, strict=True) if has]
+    return names[label] if isinstance(label, int) and names else label

@@ -427,12 +427,13 @@ def _parquet(path: Path, wanted: Sequence[str] | None, report: Report, most: int
 def _class_names(metadata: bytes, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The names of the classes in columns, from the description that `datasets` writes into a Parquet file.
 
-    {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["negative", "positive"]}}}}. What is not of this
-    form has no names.
+    {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["negative", "positive"]}}}}, or the same as the "feature"
+    of a list. What is not of this form has no names.
     """
     try:
         features = json.loads(metadata)["info"]["features"]
         described = {name: features[name] for name in columns if name in features}
+        described |= {name: inner for name, feature in described.items() if (inner := feature.get("feature"))}
         found = {name: feature["names"] for name, feature in described.items() if feature.get("_type") == "ClassLabel"}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.examples import Examples
+from engine.data.examples import Examples, label_numbers
 from engine.data.similar_names import CASE, difference, normal
 from engine.data.text_files import listed, shown
 from engine.data.types import Example, TaskData, TaskSpec
+from engine.preset.kinds import Kind
 
 Severity = Literal["note", "warning", "refusal"]
 
@@ -71,7 +72,7 @@ def data_findings(data: TaskData) -> tuple[Finding, ...]:
     """
     return (
         *_similar_classes(data.spec.labels),
-        *(_class_findings(data) if data.spec.kind == "classification" else _score_findings(data)),
+        *_OF_LABELS[data.spec.kind](data),
         *_text_findings(data),
         *_row_findings(data),
     )
@@ -174,6 +175,40 @@ def _score_findings(data: TaskData) -> Iterator[Finding]:
             yield Finding(sentence, kind="one-score-in-dev", severity="warning", facts=facts)
     for split, examples in data.measured.items():
         yield from _other_scale(split, Examples.of(data.train), Examples.of(examples))
+
+
+def _several_findings(data: TaskData) -> Iterator[Finding]:
+    """Labels that no row has, or every row."""
+    for split, rows in _splits(data):
+        if rows.labels is None or not len(rows):
+            continue
+        counts = rows.labels.sum(axis=0, dtype=int).tolist()
+        missing = [name for name, count in zip(data.spec.labels, counts, strict=True) if not count]
+        constant = [name for name, count in zip(data.spec.labels, counts, strict=True) if count == len(rows)]
+        facts = {"split": split}
+        if split == "train" and len(missing) + len(constant) == len(counts):
+            sentence = f"all {len(rows):,} training examples have the same labels: there is nothing to learn"
+            yield Finding(sentence, kind="one-class-in-train", severity="refusal", facts=facts)
+            return
+        if missing and split == "train":
+            sentence = f"train has no example of {_labels(missing)}: the student cannot learn {_them(missing)}"
+            yield Finding(
+                sentence, kind="class-missing-in-train", severity="warning", facts={**facts, "classes": missing}
+            )
+        elif missing:
+            sentence = (
+                f"{split} has no example of {_labels(missing)}: what is learnt of {_them(missing)} is not measured"
+            )
+            yield Finding(
+                sentence, kind="class-missing-in-dev", severity="warning", facts={**facts, "classes": missing}
+            )
+        if constant and split == "train":
+            sentence = f"all {len(rows):,} training examples have {_labels(constant)}: nothing can be learnt about {_them(constant)}"
+            yield Finding(sentence, kind="label-in-every-row", severity="warning", facts={**facts, "classes": constant})
+
+
+def _labels(names: Sequence[str]) -> str:
+    return f"the label {shown(names[0])}" if len(names) == 1 else f"the labels {listed(names)}"
 
 
 def _values(rows: Examples) -> set[int | float | None]:
@@ -292,11 +327,18 @@ def _among(keys: _Keys, ordered: _Keys) -> npt.NDArray[np.bool_]:
     return np.asarray(ordered[np.searchsorted(ordered, keys).clip(max=len(ordered) - 1)] == keys)
 
 
+_OF_LABELS: Mapping[Kind, Callable[[TaskData], Iterator[Finding]]] = {
+    "classification": _class_findings,
+    "multilabel": _several_findings,
+    "regression": _score_findings,
+}
+
+
 def _conflicting(spec: TaskSpec, rows: Examples, order: _Keys, starts: _Keys) -> int:
-    """The number of rows whose text also occurs with another class; `starts` are the first of each text in `order`."""
-    if spec.kind != "classification" or len(starts) == len(rows) or rows.labels is None:
+    """The number of rows whose text also occurs with another class or other labels; `starts` are the first of each text in `order`."""
+    if spec.kind == "regression" or len(starts) == len(rows) or rows.labels is None:
         return 0
-    labels = rows.labels.astype(np.int64, copy=False)[order]
+    labels = label_numbers(rows.labels)[order]
     mixed = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
     return int(np.diff(np.r_[starts, len(rows)])[mixed].sum())
 

@@ -16,7 +16,9 @@ from engine.errors import DataError
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
-_LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
+LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
+MARKS = ("|", ";", ",")
+"""What joins several labels for a text."""
 _MISSING_WORDS = frozenset({"", "nan", "none", "null", "n/a", "<na>"})
 MANY_CLASSES = 100
 LONGEST_NUMBER = 300
@@ -71,17 +73,17 @@ def is_fraction(values: Sequence[Any], *, is_text: bool) -> bool:
 
 
 def several_labels(table: Table, column: str) -> str | None:
-    """Why a column seems to hold several labels for one text, as a sentence; None where it doesn't.
+    """Why a column seems to hold several labels for a text, as a sentence; None where it doesn't.
 
     Lists (also written as text), and words joined by "|", ";" or "," that occur elsewhere alone or joined otherwise.
     """
     values = table.values[column]
-    advice = "several labels for one text are not supported: keep one of them in each row"
+    advice = "if a text can have several labels, say so: --set task.kind=multilabel"
     for value in values:
-        if isinstance(value, (list, tuple, dict)) or (isinstance(value, str) and _LIST.fullmatch(value.strip())):
-            return f"the label {shown(value)} in column {shown(column)} is a list; {advice}"
+        if isinstance(value, (list, tuple, dict)) or (isinstance(value, str) and LIST.fullmatch(value.strip())):
+            return f"the label {shown(value)} in column {shown(column)} is a list; {advice}; otherwise keep one of them in each row"
     words = {value.strip() for value in values if isinstance(value, str)}
-    for mark in "|;,":
+    for mark in MARKS:
         joined = {word: [part.strip() for part in word.split(mark)] for word in words if mark in word}
         counts = Counter(part for parts in joined.values() for part in set(parts))
         counts.update(word for word in words if mark not in word)
@@ -211,11 +213,19 @@ def class_indices(table: Table, column: str, names: Sequence[str], order: Sequen
     index = {name: number for number, name in enumerate(order)}
     unknown = [row for row, name in enumerate(names) if name not in index]
     if unknown:
-        name = names[unknown[0]]
-        similar = look_alike(name, order)
-        hint = ""
-        if similar is not None:
-            hint = f"; {name!a} differs from {similar!a} only in {difference(name, similar)}"
-        sentence = f"the label {shown(name)} in column {shown(column)} is not in {train}, whose labels are {listed(order)}{hint}"
-        raise table.fault(sentence, unknown, kind="unknown-label")
+        raise unknown_label(table, column, names[unknown[0]], unknown, order, train)
     return array("q", map(index.__getitem__, names))
+
+
+def unknown_label(
+    table: Table, column: str, name: str, rows: Sequence[int], order: Sequence[str], train: str
+) -> DataError:
+    """The error for rows with a label that is not in the training file `train`, whose labels are `order`."""
+    similar = look_alike(name, order)
+    hint = ""
+    if similar is not None:
+        hint = f"; {name!a} differs from {similar!a} only in {difference(name, similar)}"
+    sentence = (
+        f"the label {shown(name)} in column {shown(column)} is not in {train}, whose labels are {listed(order)}{hint}"
+    )
+    return table.fault(sentence, rows, kind="unknown-label")

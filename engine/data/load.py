@@ -103,6 +103,6 @@ def _subset(data: TaskData, count: int, seed: int) -> TaskData:
 
 def _noise(data: TaskData, share: float, seed: int) -> TaskData:
     train, count = noisy_labels(data.train, share, data.spec, seed)
-    source = "another class" if data.spec.kind == "classification" else "another example's score"
+    source = "another class" if data.spec.kind == "classification" else "those of another example"
     note = f"Replaced {count:,} of {len(train):,} training labels with {source}, drawn with data_seed {seed}."
     return replace(data, train=train, notes=(*data.notes, note))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.array_files import array_of, bytes_of
-from engine.data.examples import Examples
+from engine.data.examples import Examples, named_label
 from engine.data.findings import Finding, data_findings, input_keys
 from engine.data.load import load_task, source_name
 from engine.data.spool import Spool
@@ -91,11 +91,13 @@ def _repeated(rows: Sequence[Example]) -> int:
 
 
 def _labels(data: TaskData, rows: Examples) -> dict[str, Any]:
-    """Rows of each class; of scores the lowest, the mean and the highest."""
+    """Rows of each class or label; of scores the lowest, the mean and the highest."""
     assert rows.labels is not None, "the rows of a task have labels"
     if data.spec.kind == "classification":
         counts = np.bincount(rows.labels.astype(np.int64), minlength=len(data.spec.labels)).tolist()
         return {name: counts[index] for index, name in enumerate(data.spec.labels)}
+    if data.spec.kind == "multilabel":
+        return dict(zip(data.spec.labels, rows.labels.sum(axis=0, dtype=int).tolist(), strict=True))
     scores = rows.labels.astype(np.float64)
     return {"lowest": float(scores.min()), "mean": float(scores.mean()), "highest": float(scores.max())}
 
@@ -118,7 +120,7 @@ def _spread(rows: Sequence[Example]) -> list[Example]:
 
 
 def _example(data: TaskData, row: Example) -> dict[str, Any]:
-    label = data.spec.labels[row.label] if data.spec.labels and isinstance(row.label, int) else row.label
+    label = named_label(row.label, data.spec.labels)
     return {"id": row.id, "text": row.text, "pair": row.pair, "label": label}
 
 

@@ -15,15 +15,15 @@ from engine.data.column_names import IDS, LABELS, PAIRED, PAIRS, TEXTS, normal
 from engine.data.dev_split import DEV_SHARE, refuse_single_texts
 from engine.data.files import Table, check_table, read_table_head
 from engine.data.label_columns import MANY_CLASSES, class_names, is_fraction, natural, several_labels
+from engine.data.label_sets import SWITCHES
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
-from engine.preset.names import REGRESSION_METRICS
+from engine.preset.kinds import KINDS, Kind
 from engine.preset.text import plain
 
 if TYPE_CHECKING:
     from engine.preset.schema import Task
 
-_SWITCHES = frozenset(("0", "1", "0.0", "1.0", "true", "false"))
 FEW_ROWS = 10
 """Rows for each class on average, below which many different labels are not taken for classes unless the user says so."""
 _SHOWN_CLASSES = 6
@@ -52,21 +52,22 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
     notes: list[str] = []
     if task.files.dev is None and task.dev_share is None:
         changes["dev_share"] = DEV_SHARE
-    if task.kind is not None and (not by_name_alone or {"text", "label"} <= named):
+    if task.kind is not None and (not by_name_alone or {"text", "label"} <= named or {"text", "labels"} <= named):
         return Recognised(task.model_copy(update=changes) if changes else task)
     path = Path(task.files.train)
     table = read_table_head(path)
-    columns = _columns(task, table, named, by_name_alone=by_name_alone)
-    check_table(path, list(columns.values()))
+    columns, switches = _columns(task, table, named, by_name_alone=by_name_alone)
+    check_table(path, [*columns.values(), *switches])
     if by_name_alone or any(role not in named and name != role for role, name in columns.items()):
         from engine.preset.schema import Columns
 
-        changes["columns"] = Columns(**{**({} if task.columns is None else task.columns.model_dump()), **columns})
-        notes.append(_columns_note(path, columns))
+        own = {} if task.columns is None else task.columns.model_dump(exclude_unset=True)
+        changes["columns"] = Columns(**{**own, **columns, **({"labels": switches} if switches else {})})
+        notes.append(_columns_note(path, columns, switches))
     if not len(table) and (task.kind is None or task.files.dev is None):
         raise DataError("the file has column names but no rows", kind="no-rows", file=str(path))
     if task.kind is None:
-        changes["kind"], note = _kind(task, table, columns["label"])
+        changes["kind"], note = _kind(task, table, columns.get("label"))
         notes.append(note)
     kind = changes.get("kind", task.kind)
     if kind == "classification" and task.files.dev is None and table.is_whole:
@@ -77,9 +78,11 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
 # -- columns
 
 
-def _columns(task: Task, table: Table, named: set[str], *, by_name_alone: bool) -> dict[str, str]:
-    """The column of each role: text, label and, where there is one, pair."""
+def _columns(task: Task, table: Table, named: set[str], *, by_name_alone: bool) -> tuple[dict[str, str], list[str]]:
+    """The column of each role: text, label and, where there is one, pair; and the columns with one label each, instead of
+    that of the label."""
     own = task.columns
+    switches = list(own.labels or ()) if own is not None else []
     columns: dict[str, str] = {
         role: str(getattr(own, role)) for role in ("text", "label", "pair") if role in named and getattr(own, role)
     }
@@ -88,8 +91,10 @@ def _columns(task: Task, table: Table, named: set[str], *, by_name_alone: bool) 
         raise DataError("no column has a name of its own", kind="repeated-column", file=table.path)
     if not by_name_alone:
         columns |= {role: role for role in ("text", "label") if role not in columns and role in names}
-    if "text" in columns and "label" in columns:
-        return columns
+    if switches:
+        columns.pop("label", None)
+    if "text" in columns and ("label" in columns or switches):
+        return columns, switches
     if repeated := [name for name in table.repeated_names if normal(name) in TEXTS | PAIRED | LABELS]:
         sentence = f"two columns are named {shown(repeated[0])}"
         raise DataError(sentence, kind="repeated-column", file=table.path)
@@ -97,15 +102,19 @@ def _columns(task: Task, table: Table, named: set[str], *, by_name_alone: bool) 
         raise _single_column(table, names[0])
     free = [name for name in names if name not in columns.values() and name != getattr(own, "id", None)]
     free = [name for name in free if normal(name) not in IDS]
-    if "label" not in columns:
-        columns["label"] = _label(table, free, text_known="text" in columns)
-        free.remove(columns["label"])
+    free = [name for name in free if name not in switches]
+    if "label" not in columns and not switches:
+        if task.kind == "multilabel" and not any(normal(name) in LABELS for name in free):
+            switches = one_hot(table, free)
+        if not switches:
+            columns["label"] = _label(table, free, text_known="text" in columns)
+        free = [name for name in free if name not in (columns.get("label"), *switches)]
     if "text" not in columns:
         texts = _texts(table, free)
         if "pair" in columns and len(texts) > 1:
             raise _undecided(table, "text", texts)
         columns |= dict(zip(("text", "pair"), texts, strict=False))
-    return columns
+    return columns, switches
 
 
 def _label(table: Table, free: Sequence[str], *, text_known: bool) -> str:
@@ -150,27 +159,30 @@ def _is_text(values: Sequence[Any]) -> bool:
     return any(isinstance(value, str) and any(letter.isalpha() for letter in value) for value in values)
 
 
+def one_hot(table: Table, columns: Sequence[str]) -> list[str]:
+    """Those of these columns that hold nothing but 0 and 1, if there are several: a column for each label."""
+    switches = [name for name in columns if table.values[name] and _switches(table.values[name])]
+    return switches if len(switches) > 1 else []
+
+
 def refuse_one_hot(table: Table, columns: Sequence[str]) -> None:
     """Raise DataError where several of these columns hold nothing but 0 and 1: a column for each class."""
-    switches = [name for name in columns if table.values[name] and _switches(table.values[name])]
-    if len(switches) < 2:
+    switches = one_hot(table, columns)
+    if not switches:
         return
     rows = zip(*(table.values[name] for name in switches), strict=True)
     single = all(sum(str(value).strip().lower() in ("1", "1.0", "true") for value in row) == 1 for row in rows)
-    way_out = (
-        "write one column with the name of the class instead"
-        if single
-        else "several labels for one text are not supported"
-    )
+    way_out = "write one column with the name of the class instead. I" if single else "i"
     sentence = (
-        f"the columns {listed(switches)} hold only 0 and 1, one column for each class: {way_out}. To learn one of these "
-        f"columns: {_setting('task.columns.label', switches[0])}"
+        f"the columns {listed(switches)} hold only 0 and 1, one column for each class: {way_out}f a text can have several "
+        f"labels, say so: --set task.kind=multilabel. To learn one of these columns: "
+        f"{_setting('task.columns.label', switches[0])}"
     )
     raise DataError(sentence, kind="one-hot-labels", file=table.path, key="task.columns.label")
 
 
 def _switches(values: Sequence[Any]) -> bool:
-    return {str(value).strip().lower() for value in values} <= _SWITCHES
+    return {str(value).strip().lower() for value in values} <= SWITCHES.keys()
 
 
 def _single_column(table: Table, name: str) -> DataError:
@@ -207,24 +219,28 @@ def _setting(key: str, name: str) -> str:
     return f"--set {plain(shlex.quote(f'{key}={name}'))}"
 
 
-def _columns_note(path: Path, columns: dict[str, str]) -> str:
+def _columns_note(path: Path, columns: dict[str, str], switches: Sequence[str]) -> str:
     text = f"{shown(columns['text'])} is the text"
     if "pair" in columns:
         text = f"{shown(columns['text'])} and {shown(columns['pair'])} are the two texts"
+    if switches:
+        return f"{plain(path.name)}: {text}, each of {listed(switches)} a label."
     return f"{plain(path.name)}: {text}, {shown(columns['label'])} the label."
 
 
 # -- kind
 
 
-def _kind(task: Task, table: Table, column: str) -> tuple[Literal["classification", "regression"], str]:
-    """Classes or scores, and a sentence that says why."""
-    if task.metrics:
-        kind: Literal["classification", "regression"] = (
-            "regression" if task.metrics[0] in REGRESSION_METRICS else "classification"
-        )
-        return kind, f"{task.metrics[0]} is a metric for {kind}, so the labels are {_what(kind)}."
+def _kind(task: Task, table: Table, column: str | None) -> tuple[Kind, str]:
+    """The kind of the labels, which are in a column or in one each, and a sentence that says why."""
+    if column is None or (task.columns is not None and task.columns.separator is not None):
+        return "multilabel", "The columns of the labels say that a text can have several."
+    kinds = [kind for kind in KINDS if not task.metrics or task.metrics[0] in KINDS[kind].metrics]
     values = table.values[column]
+    if "multilabel" in kinds and values and all(isinstance(value, (list, tuple)) for value in values):
+        return "multilabel", f"The labels in {shown(column)} are lists: a text can have several of them."
+    if task.metrics:
+        return kinds[0], f"{task.metrics[0]} is a metric for {kinds[0]}, so the labels are {KINDS[kinds[0]].answers}."
     if column not in table.class_names and is_fraction(values, is_text=table.is_text):
         return "regression", f"The labels in {shown(column)} are numbers with fractions: they are scores (regression)."
     if (sentence := several_labels(table, column)) is not None:
@@ -239,10 +255,6 @@ def _kind(task: Task, table: Table, column: str) -> tuple[Literal["classificatio
         sentence = f"The labels in {shown(column)} are whole numbers: {several}. For scores: --set task.kind=regression"
         return "classification", sentence
     return "classification", f"The labels in {shown(column)} are words: {several}."
-
-
-def _what(kind: str) -> str:
-    return "scores" if kind == "regression" else "classes"
 
 
 def _too_many(table: Table, column: str, classes: int, *, are_numbers: bool) -> DataError:

@@ -18,7 +18,7 @@ def few_samples(examples: Sequence[Example], count: int, seed: int) -> Examples:
     """Draw `count` of the examples, in their original order; each class keeps its share.
 
     Shares are rounded by largest remainder, and every class that exists keeps at least one example if `count` allows it.
-    Scores (float labels) are drawn regardless of their value. Raises ValueError when there are fewer than `count`.
+    Scores, and several labels for a text, are drawn regardless of their values. Raises ValueError when there are fewer than `count`.
     """
     if count > len(examples):
         raise ValueError(f"{count:,} examples cannot be drawn from {len(examples):,}")
@@ -58,12 +58,12 @@ def noisy_labels(examples: Sequence[Example], share: float, spec: TaskSpec, seed
     """Replace the labels of a share of the examples; returns the examples and the number of replaced labels.
 
     round(share · n) examples are drawn without replacement. A class becomes one of the other classes, with equal
-    probability; a score becomes the score of another example (which may be equal).
+    probability; a score, or a set of labels, becomes that of another example (which may be equal).
     """
     generator = np.random.default_rng([seed, _NOISE])
     count = round(share * len(examples))
-    if spec.kind == "regression" and len(examples) < 2:
-        count = 0  # there is no other example to take a score from
+    if spec.kind != "classification" and len(examples) < 2:
+        count = 0  # there is no other example to take labels from
     rows = Examples.of(examples)
     if not count or rows.labels is None:
         return rows, count

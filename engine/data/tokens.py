@@ -40,7 +40,7 @@ FOLDER = "tokens"
 _FORMAT = "1"  # of the cached files; part of every key
 _CHUNK = 1024  # texts per call of the tokenizer: a request to stop waits for one, and encodings need much memory
 _SLOW_CHUNK = 64  # of one written in Python
-_LABEL = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+_LABEL = npt.NDArray[np.int64] | npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 _Encoded = tuple[Sequence[Sequence[int]], Sequence[Sequence[int]] | None, int]  # tokens, types, rows that were cut
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class TokenSet:
     """Tokenised examples in one flat array; row r is `input_ids[offsets[r]:offsets[r + 1]]`, special tokens included.
 
     `offsets` int64 (rows + 1,); `input_ids` int32 (tokens,); `type_ids` int8 (tokens,), None if the tokenizer's
-    models don't use them; `labels` int64 (classes) or float32 (scores) (rows,), None if an example has no label; `cut`
+    models don't use them; `labels` int64 (classes) or float32 (scores) (rows,), or uint8 (several) (rows, labels), None if an example has no label; `cut`
     counts the rows that were truncated; `content` is a hash of texts, tokenizer and length: sets with the same hash have
     the same tokens in the same order (ids and labels may differ).
     """
@@ -182,11 +182,11 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 
 def label_array(examples: Sequence[Example]) -> _LABEL | None:
-    """Labels as (rows,): int64 for classes, float32 for scores; None when any is missing."""
+    """Labels: (rows,) int64 for classes, float32 for scores, (rows, labels) uint8 for several; None when any is missing."""
     labels = Examples.of(examples).labels
     if labels is None or any(label is None for label in (labels if labels.dtype == object else ())):
         return None
-    return labels if labels.dtype == np.int64 else labels.astype(np.float32)
+    return labels if labels.dtype in (np.int64, np.uint8) else labels.astype(np.float32)
 
 
 @contextmanager

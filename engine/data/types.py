@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from engine.errors import DataError
+from engine.preset.kinds import Kind
 
-Kind: TypeAlias = Literal["classification", "regression"]
+Label = int | float | tuple[int, ...]
 TEST = "test"
 """The name of the split that is measured once, when training has ended."""
 
@@ -18,13 +18,14 @@ class Example:
     """One sentence or pair of sentences.
 
     `id` is unique within its split and stable: a row keeps its id in every subset. `label` is the index of the class in
-    `TaskSpec.labels`, the score of a regression task, or None if no label is known or needed.
+    `TaskSpec.labels`, the score of a regression task, of several labels 1 or 0 for each of `TaskSpec.labels`, or None if no
+    label is known or needed.
     """
 
     id: str
     text: str
     pair: str | None
-    label: int | float | None
+    label: Label | None
 
     def unlabelled(self) -> Example:
         """The same input without its label."""
@@ -35,8 +36,9 @@ class Example:
 class TaskSpec:
     """A task without its rows.
 
-    `labels` are the names of the classes in index order, empty for regression. The first of `metrics` is the primary
-    one: it picks the best checkpoint. `label_range` is the scale of a regression task's scores, if known.
+    `labels` are the names of the classes (or of the labels that a text can have) in index order, empty for regression. The first of `metrics` is the primary
+    one: it picks the best checkpoint. `label_range` is the scale of a regression task's scores, if known. `thresholds` are
+    the probabilities from which a model's labels apply, where texts have several; 0.5 where there are none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class TaskSpec:
     metrics: tuple[str, ...]
     is_pair: bool
     label_range: tuple[float, float] | None = None
+    thresholds: tuple[float, ...] = ()
 
     @property
     def primary(self) -> str:
@@ -53,8 +56,8 @@ class TaskSpec:
 
     @property
     def outputs(self) -> int:
-        """Number of logits of a model for this task: one per class, or one score."""
-        return len(self.labels) if self.kind == "classification" else 1
+        """Number of logits of a model for this task: one per class or label, or one score."""
+        return len(self.labels) or 1
 
 
 @dataclass(frozen=True)

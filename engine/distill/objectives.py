@@ -20,6 +20,7 @@ from torch import Tensor
 
 from engine.distill.activations import LAYER_STATES
 from engine.distill.row_scores import Total, at_least_fp32, row_kl, row_mse, total
+from engine.preset.kinds import Kind
 
 
 def examples(mask: Tensor) -> Tensor:
@@ -71,22 +72,26 @@ def cls(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
 
 
 def logits(
-    student: Tensor, teacher: Tensor, rows: Tensor, *, temperature: float = 1.0, regression: bool = False
+    student: Tensor, teacher: Tensor, rows: Tensor, *, temperature: float = 1.0, kind: Kind = "classification"
 ) -> Total:
     """Soft targets: KL(T ‖ S) of softmax(logits/temperature), times temperature² (Hinton et al. 2015).
 
-    For regression, the mean squared error of logits/temperature, as the released code has it: no square in front.
+    Of several labels for a text, the KL of the two answers to each label (it applies, it doesn't), which are a sigmoid of
+    logit/temperature, times temperature²: the mean over the labels, as of the objective labels. For regression, the mean
+    squared error of logits/temperature, as the released code has it: no square in front.
 
     Args:
         student: (batch, classes).
         teacher: (batch, classes).
         rows: attention mask (batch, length): examples without a real token don't count.
         temperature: softens both sides.
-        regression: the logits are scores.
+        kind: what the logits mean.
     """
     cool, target = at_least_fp32(student) / temperature, at_least_fp32(teacher.detach()) / temperature
-    if regression:
+    if kind == "regression":
         return total(_mean_square(cool, target), examples(rows))
+    if kind == "multilabel":
+        return total(_bernoulli_kl(cool, target).mean(-1) * temperature**2, examples(rows))
     target = target.log_softmax(-1)
     values = (target.exp() * (target - cool.log_softmax(-1))).sum(-1) * temperature**2
     return total(values, examples(rows))
@@ -97,34 +102,45 @@ def labels(
     gold: Tensor,
     rows: Tensor,
     *,
-    regression: bool = False,
+    kind: Kind = "classification",
     lam: float | Tensor | None = None,
     class_weights: Tensor | None = None,
 ) -> Total:
     """Cross-entropy with the gold labels; for regression, mean squared error with the gold scores.
+
+    Of several labels for a text, the binary cross-entropy of each label's sigmoid, a mean over the labels.
 
     On mixed inputs the term is λ·loss(gold) + (1 - λ)·loss(gold reversed along the batch) (Zhang et al. 2018), which for
     regression has the gradient of the mixed score.
 
     Args:
         student: (batch, classes), or (batch, 1) scores.
-        gold: (batch,) class indices or scores.
+        gold: (batch,) class indices or scores, or (batch, classes) with 1 where a label applies.
         rows: attention mask (batch, length): examples without a real token don't count.
-        regression: the labels are scores.
+        kind: what the labels are.
         lam: λ of the mixed inputs; None when they are not mixed.
         class_weights: (classes,); each example's loss is multiplied by its gold class's, the count stays the number of
-            examples. None: every class counts alike.
+            examples. Of several labels, the loss of a label where it applies is multiplied. None: every class counts alike.
     """
     output = at_least_fp32(student)
     weights = None if class_weights is None else class_weights.to(output.dtype)
 
     def loss(target: Tensor) -> Tensor:
-        if regression:
+        if kind == "regression":
             return (output.squeeze(-1) - target.to(output.dtype)).square()
+        if kind == "multilabel":
+            applies = target.to(output.dtype)
+            return F.binary_cross_entropy_with_logits(output, applies, pos_weight=weights, reduction="none").mean(-1)
         return F.cross_entropy(output, target.long(), weight=weights, reduction="none")
 
     values = loss(gold) if lam is None else lam * loss(gold) + (1 - lam) * loss(gold.flip(0))
     return total(values, examples(rows))
+
+
+def _bernoulli_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(T ‖ S) of each label's answer, from logits of both."""
+    yes, no = F.logsigmoid(teacher), F.logsigmoid(-teacher)
+    return yes.exp() * (yes - F.logsigmoid(student)) + no.exp() * (no - F.logsigmoid(-student))
 
 
 def _mean_square(student: Tensor, teacher: Tensor) -> Tensor:
@@ -137,7 +153,7 @@ class ObjectiveSpec:
 
     function: Callable[..., Total]
     """Takes the student's tensor, the teacher's, and the rows that count; its keyword-only parameters are options,
-    some of `keys`, `mse`, `temperature`, `regression`, `lam` and `class_weights`, and it receives those that it names."""
+    some of `keys`, `mse`, `temperature`, `kind`, `lam` and `class_weights`, and it receives those that it names."""
     reads: tuple[str, ...]
     """Names of the activations that are compared: one, or two whose product (`row_scores.scores`) is."""
     per_token: bool

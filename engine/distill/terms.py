@@ -26,6 +26,7 @@ from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions
 from engine.distill.row_scores import Total, log_rows, near
 from engine.distill.transport import Flow
 from engine.preset import schema
+from engine.preset.kinds import Kind
 
 WidthProjection = Callable[[Tensor], Tensor]
 """Maps the student's width to the teacher's: a learned `nn.Linear` where they differ."""
@@ -46,7 +47,8 @@ class Term:
     emd: bool = False
     """`pairs` are all pairs of layers, and a `Flow` says how much each carries."""
     temperature: float = 1.0
-    regression: bool = False
+    kind: Kind = "classification"
+    """Of the task: what the logits mean."""
     padded: bool = False
     """Padding counts as in the released code, see `_rows_and_keys`."""
     projects: bool = False
@@ -80,7 +82,7 @@ class Term:
 
 
 def bind(
-    stage: schema.Stage, teacher: ModelShape, student: ModelShape, *, temperature: float, regression: bool
+    stage: schema.Stage, teacher: ModelShape, student: ModelShape, *, temperature: float, kind: Kind
 ) -> tuple[Term, ...]:
     """The terms of a stage, in the preset's order.
 
@@ -89,7 +91,7 @@ def bind(
         teacher: the teacher's layers, widths and heads.
         student: the student's.
         temperature: the stage's, or else the preset's for all stages.
-        regression: the task's labels are scores.
+        kind: of the task.
 
     Raises:
         PresetError: layers that don't exist, heads that don't divide a width, attention between unequal heads.
@@ -106,7 +108,7 @@ def bind(
             mse=options.mse,
             emd=objective.per_layer and layer_map == "emd",
             temperature=temperature,
-            regression=regression,
+            kind=kind,
             teacher_windows=teacher.windows if objective.compares_attention else (),
             student_windows=student.windows if objective.compares_attention else (),
             padded=stage.padding is not None,
@@ -268,7 +270,7 @@ def _compare(
         "keys": near(keys, window),
         "mse": term.mse,
         "temperature": term.temperature,
-        "regression": term.regression,
+        "kind": term.kind,
         "lam": lam,
         "class_weights": weights,
     }

@@ -12,6 +12,7 @@ import torch
 from engine.data.batches import Indices, budget_batches, collate
 from engine.data.tokens import TokenSet
 from engine.errors import RunError
+from engine.evaluate.metrics import sigmoid
 from engine.evaluate.predict import TOKENS, Logits, inputs_of, softmax, takes_types
 
 TOKENS_ON_GPU = 65536
@@ -72,5 +73,7 @@ class Classifier:
 
 def probabilities(logits: Logits, *, each_alone: bool) -> npt.NDArray[np.float64]:
     """Probabilities (rows, classes): a softmax, or a sigmoid of `each_alone`. NaN stays in its row."""
+    if each_alone:
+        return sigmoid(logits)
     with np.errstate(invalid="ignore", over="ignore"):
-        return np.asarray(1.0 / (1.0 + np.exp(-logits.astype(np.float64)))) if each_alone else softmax(logits)
+        return softmax(logits)

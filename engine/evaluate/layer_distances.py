@@ -20,6 +20,7 @@ from engine.distill.row_scores import Total
 from engine.distill.terms import Term, bind, distillation_loss, required_activations
 from engine.evaluate.predict import Logits, in_row_order
 from engine.models.partial_encoder import PartialEncoder
+from engine.preset.kinds import Kind
 from engine.preset.names import RELATIONS
 from engine.preset.schema import Objective, Stage
 from engine.record.phases import Report, unreported
@@ -66,7 +67,7 @@ class Comparison:
             else:
                 available[name] = Objective(relation_heads=relation if name in RELATIONS else None)
         stage = Stage.model_validate({"name": "probe", "objectives": available, "layer_map": list(pairs)})
-        terms = bind(stage, teacher, student, temperature=1.0, regression=False)
+        terms = bind(stage, teacher, student, temperature=1.0, kind="classification")
         of_pairs = {term.name: tuple(replace(term, pairs=(pair,)) for pair in pairs) for term in terms}
         return cls(pairs, of_pairs, unavailable)
 
@@ -127,7 +128,7 @@ def compare(
     tokens: TokenSet,
     comparison: Comparison,
     *,
-    regression: bool,
+    kind: Kind,
     batch_size: int,
     device: torch.device,
     pad_id: int,
@@ -167,7 +168,7 @@ def compare(
                     totals[key].append(distillation_loss(term, replace(own), replace(other)))
                 for (above, below), cka in similarity.items():
                     cka.add(own.hidden[below], other.hidden[above], own.mask)
-                output.append(objectives.logits(own.logits, other.logits, own.mask, regression=regression))
+                output.append(objectives.logits(own.logits, other.logits, own.mask, kind=kind))
                 logits[0].append(own.logits.float())
                 logits[1].append(other.logits.float())
     finally:

@@ -18,9 +18,11 @@ Array = npt.NDArray[Any]
 def compute(spec: TaskSpec, logits: Array, labels: Array) -> dict[str, float]:
     """The metrics of a task, in its order, the primary one first; fractions of 1, correlations from -1 to 1.
 
-    `logits` is (rows, classes), or (rows, 1) or (rows,) of scores; `labels` is (rows,). Each row's class is that of its
-    largest logit. F1 is that of class 1, as in MRPC and QQP, where it is the positive one; f1_macro is the mean over
-    the classes in `labels`, whatever classes are predicted, so that it means the same at every evaluation. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
+    `logits` is (rows, classes), or (rows, 1) or (rows,) of scores; `labels` is (rows,), of several labels for a text
+    (rows, labels), 1 where a label applies. Each row's class is that of its largest logit; of several labels, those apply
+    whose probability is at least 0.5, or the label's threshold (`TaskSpec.thresholds`). F1 is that of class 1, as in MRPC and QQP, where it is the positive one; f1_macro is the mean over
+    the classes in `labels`, whatever classes are predicted, so that it means the same at every evaluation. f1_micro counts every
+    label of every row, 2·TP / (2·TP + FP + FN), and subset_accuracy the rows whose labels are all right. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
     """
     if len(labels) == 0 or len(logits) != len(labels):
         raise ValueError(f"{len(logits)} predictions for {len(labels)} labels")
@@ -28,8 +30,10 @@ def compute(spec: TaskSpec, logits: Array, labels: Array) -> dict[str, float]:
 
 
 def predicted(spec: TaskSpec, logits: Array) -> Array:
-    """Predictions from logits: (rows,) class indices, or scores."""
+    """Predictions from logits: (rows,) class indices, or scores; of several labels (rows, labels) of bool."""
     logits = np.asarray(logits)
+    if spec.kind == "multilabel":
+        return np.asarray(sigmoid(logits) >= (spec.thresholds or 0.5))
     if spec.kind == "regression":
         return logits.reshape(len(logits))
     classes: Array = logits.argmax(axis=1)
@@ -38,11 +42,15 @@ def predicted(spec: TaskSpec, logits: Array) -> Array:
 
 def label_loss(spec: TaskSpec, logits: Array, labels: Array) -> float:
     """The mean loss on labels: cross-entropy of logits (rows, classes) with class indices (rows,), as the objective
-    `labels`; of scores the mean squared error. NaN where a logit is not finite."""
+    `labels`; of several labels the binary cross-entropy with (rows, classes); of scores the mean squared error. NaN where a
+    logit is not finite."""
     values = np.asarray(logits, dtype=np.float64)
     gold = np.asarray(labels)
     if spec.kind == "regression":
         return float(np.mean((values.reshape(len(values)) - gold) ** 2))
+    if spec.kind == "multilabel":
+        with np.errstate(invalid="ignore"):  # log(1 + exp(x)) - gold · x
+            return float(np.mean(np.logaddexp(0.0, values) - gold * values))
     with np.errstate(invalid="ignore"):
         values = values - values.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(values).sum(axis=1))
@@ -52,24 +60,33 @@ def label_loss(spec: TaskSpec, logits: Array, labels: Array) -> float:
 def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array) -> dict[str, float]:
     """The metrics on dev of a model that only knows the distribution of the training labels.
 
-    It gives every row the most frequent class in training (the first of several), or the mean score, whose correlation
-    with anything is 0.
+    It gives every row the most frequent class (or set of labels) in training, the first of several, or the mean score,
+    whose correlation with anything is 0.
     """
     dev = np.asarray(dev_labels)
     if spec.kind == "regression":
         return _measured(spec, np.full(len(dev), np.mean(train_labels)), dev)
+    if spec.kind == "multilabel":
+        sets, counts = np.unique(np.asarray(train_labels), axis=0, return_counts=True)
+        return _measured(spec, np.broadcast_to(sets[counts.argmax()], dev.shape), dev)
     counts = np.bincount(np.asarray(train_labels), minlength=len(spec.labels))
     return _measured(spec, np.full(len(dev), counts.argmax()), dev)
 
 
 def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array) -> float:
-    """How much two models agree: the share of rows with the same class, or Pearson's correlation of the scores."""
+    """How much two models agree: the share of rows with the same class (or the same labels), or Pearson's correlation of the scores."""
     one, other = predicted(spec, logits_a), predicted(spec, logits_b)
     if len(one) != len(other) or len(one) == 0:
         raise ValueError(f"{len(one)} predictions, but {len(other)} of the other model")
     if spec.kind == "regression":
         return 1.0 if np.array_equal(one, other) else METRICS["pearson"](one, other)
-    return _accuracy(one, other)
+    return METRICS["subset_accuracy" if spec.kind == "multilabel" else "accuracy"](one, other)
+
+
+def sigmoid(logits: Array) -> npt.NDArray[np.float64]:
+    """Probabilities of labels that are answered each on its own, from logits of any shape; NaN stays."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(logits, np.float64))))
 
 
 def _measured(spec: TaskSpec, predictions: Array, labels: Array) -> dict[str, float]:
@@ -89,7 +106,20 @@ def _f1(predictions: Array, labels: Array) -> float:
 def _f1_macro(predictions: Array, labels: Array) -> float:
     from sklearn.metrics import f1_score
 
-    return float(f1_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0.0))
+    present = np.unique(labels) if labels.ndim == 1 else np.flatnonzero(labels.any(axis=0))
+    if not len(present):  # no row has any label
+        return 0.0
+    return float(f1_score(labels, predictions, labels=present, average="macro", zero_division=0.0))
+
+
+def _f1_micro(predictions: Array, labels: Array) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="micro", zero_division=0.0))
+
+
+def _subset_accuracy(predictions: Array, labels: Array) -> float:
+    return float(np.mean((predictions == labels).all(axis=1)))
 
 
 def _matthews(predictions: Array, labels: Array) -> float:
@@ -116,8 +146,10 @@ METRICS: dict[str, Callable[[Array, Array], float]] = {
     "accuracy": _accuracy,
     "f1": _f1,
     "f1_macro": _f1_macro,
+    "f1_micro": _f1_micro,
+    "subset_accuracy": _subset_accuracy,
     "matthews": _matthews,
     "pearson": partial(_correlation, "pearsonr"),
     "spearman": partial(_correlation, "spearmanr"),
 }
-"""Each takes predictions and labels, both (rows,)."""
+"""Each takes predictions and labels, both (rows,), or (rows, labels) of several labels for a text."""

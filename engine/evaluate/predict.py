@@ -15,9 +15,11 @@ import numpy.typing as npt
 import torch
 
 from engine.data.batches import Batch, Indices, budget_batches, collate
+from engine.data.examples import named_label, plain_label
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskSpec
 from engine.errors import RunError
+from engine.evaluate.metrics import predicted, sigmoid
 from engine.preset.text import json_escaped
 from engine.record.files import cause, finite, write_atomic
 from engine.record.phases import Report, counted, unreported
@@ -171,7 +173,7 @@ def write_predictions(
 ) -> None:
     """Write predictions as JSON lines, one object for each example in the order of the rows.
 
-    {"id", "label", "prediction", "probabilities": {class: …}}; label and prediction are names of classes. For regression
+    {"id", "label", "prediction", "probabilities": {class: …}}; label and prediction are names of classes, of several labels lists of names. For regression
     they are scores, without probabilities. Where labels are unknown there is no "label"; NaN and infinity become null.
     `root` has to exist, and no folder between it and the file may be a link (see `write_atomic`). Raises RunError when the
     file cannot be written.
@@ -217,14 +219,17 @@ def _json_lines(rows: Iterable[dict[str, Any]]) -> str:
 def _rows(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> Iterator[dict[str, Any]]:
     """The objects of `write_predictions`."""
     scores = spec.kind == "regression"
-    values = logits.reshape(len(logits)) if scores else softmax(logits)
+    shares_of = sigmoid if spec.kind == "multilabel" else softmax
+    values = logits.reshape(len(logits)) if scores else shares_of(logits)
+    chosen = predicted(spec, logits)
     for index, (name, value) in enumerate(zip(tokens.ids, values.tolist(), strict=True)):
         row: dict[str, Any] = {"id": name}
         if tokens.labels is not None:
             label = tokens.labels[index]
-            row["label"] = round(float(label), 6) if scores else spec.labels[int(label)]
+            row["label"] = round(float(label), 6) if scores else named_label(plain_label(label), spec.labels)
         if scores:
             yield row | {"prediction": round(value, 6)}
         else:
             shares = {label: round(share, 6) for label, share in zip(spec.labels, value, strict=True)}
-            yield row | {"prediction": spec.labels[int(logits[index].argmax())], "probabilities": shares}
+            answer = named_label(plain_label(chosen[index]), spec.labels)
+            yield row | {"prediction": answer, "probabilities": shares}

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.compressed import Sink
+from engine.data.label_columns import MARKS
 from engine.data.row_stream import ArrowChunk, RowChunk, TextChunk
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
@@ -31,19 +32,33 @@ class Predictions:
     """The predictions of some rows.
 
     `values` (rows, classes) are probabilities, or (rows, 1) scores where `classes` is empty; a row without a prediction
-    has NaN.
+    has NaN. With `thresholds`, one for each class, a row has every label whose probability is not below it; without, it has
+    the most likely class.
     """
 
     classes: tuple[str, ...]
     values: npt.NDArray[np.float64]
+    thresholds: tuple[float, ...] = ()
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
         """Which rows have a prediction, (rows,)."""
         return np.asarray(~np.isnan(self.values).any(axis=1))
 
+    def sets(self) -> list[list[str] | None]:
+        """The labels of each row, of a model that answers each on its own; None for a row without a prediction."""
+        applies = self.values >= self.thresholds
+        return [
+            [name for name, has in zip(self.classes, row, strict=True) if has] if known else None
+            for row, known in zip(applies.tolist(), self.known.tolist(), strict=True)
+        ]
+
     def labels(self) -> list[str | None]:
-        """The class with the highest probability of each row; None for a row without a prediction."""
+        """The class with the highest probability of each row, or its labels, joined by the first of `MARKS` that is in no
+        name; None for a row without a prediction."""
+        if self.thresholds:
+            mark = next((mark for mark in MARKS if not any(mark in name for name in self.classes)), MARKS[0])
+            return [None if names is None else mark.join(names) for names in self.sets()]
         best = np.nan_to_num(self.values, nan=-1.0).argmax(axis=1).tolist()
         return [self.classes[index] if known else None for index, known in zip(best, self.known.tolist(), strict=True)]
 
@@ -211,9 +226,10 @@ class _JsonLines:
         rows = predictions.rounded()
         if not classes:
             return [{label: row[0]} for row in rows]
+        answers = predictions.sets() if predictions.thresholds else predictions.labels()
         return [
-            {label: name, nested: None if name is None else dict(zip(classes, row, strict=True))}
-            for name, row in zip(predictions.labels(), rows, strict=True)
+            {label: answer, nested: None if answer is None else dict(zip(classes, row, strict=True))}
+            for answer, row in zip(answers, rows, strict=True)
         ]
 
 
@@ -236,7 +252,7 @@ class _Parquet:
 
         _check_columns(self._columns, chunk)
         if self._writer is None:
-            self._schema = self._schema_of(chunk, bool(predictions.classes))
+            self._schema = self._schema_of(chunk, predictions)
             self._writer = pq.ParquetWriter(self._sink, self._schema)
         try:
             arrays = self._input_arrays(chunk)
@@ -254,10 +270,11 @@ class _Parquet:
         if self._writer is not None:
             self._writer.close()
 
-    def _schema_of(self, chunk: RowChunk, has_classes: bool) -> Any:
+    def _schema_of(self, chunk: RowChunk, predictions: Predictions) -> Any:
         import pyarrow as pa
 
-        own = [pa.field(self._names.label, pa.string() if has_classes else pa.float32())]
+        names = pa.list_(pa.string()) if predictions.thresholds else pa.string()
+        own = [pa.field(self._names.label, names if predictions.classes else pa.float32())]
         own += [pa.field(name, pa.float32()) for name in self._names.probabilities]
         if isinstance(chunk, ArrowChunk):
             schema = chunk.batch.schema
@@ -281,6 +298,8 @@ class _Parquet:
 
         unknown = ~predictions.known
         columns = [pa.array(column, pa.float32(), mask=unknown) for column in predictions.values.T.astype(np.float32)]
+        if predictions.thresholds:
+            return [pa.array(predictions.sets(), pa.list_(pa.string())), *columns]
         return [pa.array(predictions.labels(), pa.string()), *columns] if predictions.classes else columns
 
 
@@ -303,7 +322,7 @@ class _Labels:
         self._sink = sink
 
     def write(self, chunk: RowChunk, predictions: Predictions) -> None:  # noqa: ARG002 - the texts are not repeated
-        """Write some rows; a row without a prediction is an empty line."""
+        """Write some rows; a row without a prediction, or without labels, is an empty line."""
         answers = predictions.labels() if predictions.classes else [row[0] for row in predictions.rounded()]
         lines = ("" if answer is None else plain(str(answer)) for answer in answers)
         self._sink.write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))

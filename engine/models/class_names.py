@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from engine.data.types import TaskSpec
 from engine.models.families import output_of
+from engine.preset.kinds import KINDS
 
 # Names that different checkpoints give to one class. The negative of a class follows a rule: see `_canonical`.
 _SAME = (
@@ -69,24 +70,24 @@ def order_by_name(names: Sequence[str], labels: Sequence[str]) -> tuple[int, ...
     return None
 
 
-def align(model: PreTrainedModel, permutation: Sequence[int], labels: Sequence[str]) -> None:
-    """Reorder the classifier's rows in place: output `permutation[i]` becomes output i, named `labels[i]`."""
-    output = output_of(model)
+def align(model: PreTrainedModel, permutation: Sequence[int], spec: TaskSpec) -> None:
+    """Reorder the classifier's rows in place: output `permutation[i]` becomes output i, named `spec.labels[i]`."""
+    output, labels = output_of(model), spec.labels
     if sorted(permutation) != list(range(output.out_features)) or len(labels) != output.out_features:
         raise ValueError(f"{tuple(permutation)} does not order {output.out_features} classes named {tuple(labels)}")
     rows = torch.tensor(permutation, device=output.weight.device)
     with torch.no_grad():
         output.weight.copy_(output.weight[rows].clone())
         output.bias.copy_(output.bias[rows].clone())
-    name_outputs(model, labels)
+    name_outputs(model, spec)
 
 
-def name_outputs(model: PreTrainedModel, labels: Sequence[str]) -> None:
-    """Write the names of the classes into a model's config; no labels mean regression."""
-    names = list(labels) or ["score"]
+def name_outputs(model: PreTrainedModel, spec: TaskSpec) -> None:
+    """Write into a model's config what its outputs are for a task: the names of the classes, and the kind of problem."""
+    names = list(spec.labels) or ["score"]
     model.config.id2label = dict(enumerate(names))
     model.config.label2id = {name: index for index, name in enumerate(names)}
-    model.config.problem_type = "single_label_classification" if labels else "regression"
+    model.config.problem_type = KINDS[spec.kind].problem_type
     model.num_labels = len(names)
 
 
@@ -98,4 +99,5 @@ def names_of(model: PreTrainedModel) -> tuple[str, ...]:
 
 def describe(spec: TaskSpec) -> str:
     """The task's outputs in words, for messages."""
-    return f"{spec.outputs} classes ({', '.join(spec.labels)})" if spec.labels else "one score"
+    what = "labels" if spec.kind == "multilabel" else "classes"
+    return f"{spec.outputs} {what} ({', '.join(spec.labels)})" if spec.labels else "one score"

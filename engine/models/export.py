@@ -39,7 +39,7 @@ def save_model(
     default the parent) may be a link. Raises `RunError` when it cannot be written.
     """
     root = root or folder.parent
-    name_outputs(model, spec.labels)
+    name_outputs(model, spec)
     model.config.finetuning_task = spec.name
     try:
         names = folder.parent.relative_to(root).parts

@@ -35,7 +35,7 @@ def fit_head(model: PreTrainedModel, spec: TaskSpec, fresh: Collection[str], *, 
                     layer.bias.zero_()
         elif isinstance(layer, nn.LayerNorm):
             layer.reset_parameters()
-    name_outputs(model, spec.labels)
+    name_outputs(model, spec)
 
 
 def head_parameters(model: PreTrainedModel) -> frozenset[str]:

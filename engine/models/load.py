@@ -41,8 +41,8 @@ class LoadedModel:
     """A sequence-classification model with the task's outputs, on the CPU, in fp32, in evaluation mode.
 
     `order_known` is false when the class names don't match the task's: then the rows are still in the checkpoint's
-    order, and `align(model, permutation, labels)` brings them into the task's. `fresh_head` is true when its last layer
-    is random, `multi_label` when the checkpoint was trained to answer each class on its own, `foreign_tokenizer` when
+    order, and `align(model, permutation, spec)` brings them into the task's. `fresh_head` is true when its last layer
+    is random, `problem_type` what the checkpoint's own config says that its outputs mean, `foreign_tokenizer` when
     the model has a tokenizer of its own with another vocabulary. `notes` are sentences worth showing.
     """
 
@@ -51,8 +51,13 @@ class LoadedModel:
     order_known: bool
     notes: tuple[str, ...]
     fresh_head: bool
-    multi_label: bool = False
+    problem_type: str | None = None
     foreign_tokenizer: bool = False
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether the checkpoint was trained to answer each class on its own."""
+        return self.problem_type == MULTI_LABEL
 
 
 def load_teacher(
@@ -86,9 +91,9 @@ def load_teacher(
     read = _read(teacher, max_length, consent, report=report)
     model = read.checkpoint.model
     _check_knows_task(read.checkpoint, teacher.model, spec)
-    multi_label = model.config.problem_type == MULTI_LABEL  # which aligning overwrites
+    problem_type = model.config.problem_type  # which aligning overwrites
     order_known, notes = _align_by_name(model, teacher, spec)
-    return LoadedModel(model, read.tokenizer, order_known, (*read.notes, *notes), False, multi_label, read.foreign)
+    return LoadedModel(model, read.tokenizer, order_known, (*read.notes, *notes), False, problem_type, read.foreign)
 
 
 def load_classifier(source: schema.Teacher, *, consent: Consent = NONE, report: Report = unreported) -> PreTrainedModel:
@@ -133,7 +138,7 @@ def load_pretrained(
         fresh_head = False
         if not _align_by_name(model, source, spec)[0]:
             notes = (f"{name} does not name its classes: they are used in the task's order",)
-        name_outputs(model, spec.labels)
+        name_outputs(model, spec)
     if fresh_head:
         fit_head(model, spec, checkpoint.fresh, seed=seed)
     notes = (*read.notes, *notes)
@@ -148,14 +153,13 @@ def load_with_tokenizer(source: schema.Teacher, *, consent: Consent = NONE, repo
     if is_exported(folder := Path(source.model)):
         report(f"loading {plain(source.model)}")
         model = cast(PreTrainedModel, OnnxModel(folder))
-        multi_label = model.config.problem_type == MULTI_LABEL
-        return LoadedModel(model, read_tokenizer(folder), True, (), False, multi_label)
+        return LoadedModel(model, read_tokenizer(folder), True, (), False, model.config.problem_type)
     read = _read(source, None, consent, report=report)
     if read.checkpoint.fresh_output:
         sentence = f"{plain(source.model)} is not a trained classifier: it has no weights for the output layer"
         raise ModelError(sentence, kind="model-without-head")
-    multi_label = read.checkpoint.model.config.problem_type == MULTI_LABEL
-    return LoadedModel(read.checkpoint.model, read.tokenizer, True, read.notes, False, multi_label)
+    model = read.checkpoint.model
+    return LoadedModel(model, read.tokenizer, True, read.notes, False, model.config.problem_type)
 
 
 @dataclass(frozen=True)
@@ -259,13 +263,13 @@ def _align_by_name(model: PreTrainedModel, source: schema.Teacher, spec: TaskSpe
     Raises `ModelError` when the names in the preset are not the task's.
     """
     if not spec.labels:
-        name_outputs(model, ())
+        name_outputs(model, spec)
         return True, ()
     names = names_of(model) if source.labels is None else tuple(source.labels)
     order = order_by_name(names, spec.labels) if len(names) == spec.outputs else None
     if order is not None:
         own = None if source.labels is None else order_by_name(names_of(model), spec.labels)
-        align(model, order, spec.labels)
+        align(model, order, spec)
         if own is not None and own != order:
             return True, (
                 f"teacher.labels gives the outputs of {plain(source.model)} another order than the names in its config.json; "
@@ -313,5 +317,5 @@ def _scratch(
     )
     with seeded(teacher.finetune.seed):
         model = BertForSequenceClassification(config).eval()
-    name_outputs(model, spec.labels)
+    name_outputs(model, spec)
     return LoadedModel(model, tokenizer, order_known=True, notes=(), fresh_head=True)

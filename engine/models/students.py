@@ -126,7 +126,7 @@ def _from_scratch(
     config.num_labels = spec.outputs
     with seeded(seed):
         model = kind(config)
-    name_outputs(model, spec.labels)
+    name_outputs(model, spec)
     return model.float().eval()
 
 

@@ -16,7 +16,7 @@ from engine.errors import CrildError, ModelError, UsageError
 from engine.models.family_rules import FAMILIES, FIRST_LAYER_STAYS, not_offered, odd_heads
 from engine.models.layer_selection import layer_count, selected_layers
 from engine.models.model_files import PICKLED, SAFETENSORS, check_files, has_tokenizer, is_folder, missing_weights
-from engine.models.problem_types import multi_label_teacher
+from engine.models.problem_types import teacher_of_other_kind
 from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.field_types import LayerMap
 from engine.preset.load import Loaded
@@ -152,10 +152,12 @@ def _output_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[Cri
     preset = loaded.preset
     finetuned, objectives = preset.teacher.finetune is not None, {name for s in preset.stage for name in s.terms()}
     problem_type = None if teacher is None else teacher.problem_type
-    reason = multi_label_teacher(preset.teacher.model, problem_type, finetuned=finetuned, objectives=objectives)
-    if teacher is not None and reason is not None:
-        file = plain(str(teacher.folder / "config.json"))
-        yield ModelError(reason, kind="multi-label-teacher", file=file, key="problem_type")
+    fault = teacher_of_other_kind(
+        preset.teacher.model, problem_type, kind=preset.task.kind, finetuned=finetuned, objectives=objectives
+    )
+    if teacher is not None and fault is not None:
+        file, (sentence, kind) = plain(str(teacher.folder / "config.json")), fault
+        yield ModelError(sentence, kind=kind, file=file, key="problem_type")
 
 
 def _is_in_hub_cache(folder: Path) -> bool:

@@ -22,7 +22,6 @@ EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports 
 LABELS = ("description", "tags", "project")
 """Keys of a preset that help people to find a run, and say nothing of what is trained."""
 SCORES = frozenset({"stsb", "toy-similarity"})  # tasks whose labels are scores
-REGRESSION_METRICS = frozenset({"pearson", "spearman"})
 
 
 def task_title(name: str) -> str:

@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from engine.preset.field_types import Fault
+from engine.preset.kinds import KINDS
 from engine.preset.names import (
     EMD_OBJECTIVES,
     HEAD_OBJECTIVES,
     LAYER_OBJECTIVES,
-    REGRESSION_METRICS,
     RELATIONS,
     SCORES,
     TOY_TASKS,
 )
-from engine.preset.schema import Architecture, OtherTask, Preset, Stage, Student, Task, Teacher
+from engine.preset.schema import Architecture, Columns, OtherTask, Preset, Stage, Student, Task, Teacher
 from engine.preset.toml_lines import KeyPath
 
 
@@ -62,12 +62,23 @@ def of_task(task: Task) -> Iterator[Fault]:
         sentence = "source is for GLUE tasks; a custom task reads its files"
         yield Fault(("source", "name"), sentence, "source-of-other-task")
     for metric in task.metrics or ():
-        if task.kind is not None and (task.kind == "regression") != (metric in REGRESSION_METRICS):
+        if task.kind is not None and metric not in KINDS[task.kind].metrics:
             yield Fault(("metrics", "kind"), f"{metric} is not a metric for {task.kind}", "unsuitable-metric")
     if task.columns is not None:
-        names = [name for name in (task.columns.text, task.columns.pair, task.columns.label) if name is not None]
-        if len(set(names)) < len(names):
-            yield Fault(("columns",), f"one column is named twice: {', '.join(names)}", "repeated-column")
+        yield from _of_columns(task, task.columns)
+
+
+def _of_columns(task: Task, columns: Columns) -> Iterator[Fault]:
+    names = [name for name in (columns.text, columns.pair, *columns.label_columns()) if name is not None]
+    if len(set(names)) < len(names):
+        yield Fault(("columns",), f"one column is named twice: {', '.join(names)}", "repeated-column")
+    if columns.labels is not None and (columns.label != "label" or columns.separator is not None):
+        sentence = "columns.labels names a column for each label, so it excludes columns.label and columns.separator"
+        yield Fault(("columns.labels", "columns"), sentence, "labels-and-label")
+    for key in ("labels", "separator"):
+        if getattr(columns, key) is not None and task.kind not in (None, "multilabel"):
+            sentence = f'columns.{key} is for texts with several labels: set kind = "multilabel"'
+            yield Fault((f"columns.{key}", "kind"), sentence, "several-labels-without-kind")
 
 
 def of_shape(shape: Architecture | Student) -> Iterator[Fault]:

@@ -34,6 +34,7 @@ from engine.preset.field_types import (
     Width,
     form,
 )
+from engine.preset.kinds import Kind, MetricName
 from engine.preset.names import ObjectiveName, TaskName
 
 
@@ -67,13 +68,21 @@ class Columns(Record):
     pair: str | None = None
     """The second sentence of a pair; leave out for one-sentence tasks."""
     label: str = "label"
-    """The class (of any type) or the score."""
+    """The class (of any type) or the score; where a text can have several labels, a list of them, or all in one text."""
+    labels: Annotated[list[Name], Field(min_length=2)] | None = None
+    """For kind = "multilabel": a column for each label, with 1 where it applies and 0 where not, instead of `label`."""
+    separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+    """For kind = "multilabel": what stands between the labels in `label`, such as "|"; recognised when left out."""
     id: str | None = None
     """A unique name for each example; split and row number when left out."""
 
     def names(self) -> list[str]:
         """The columns that are read."""
-        return [name for name in (self.text, self.pair, self.label, self.id) if name is not None]
+        return [name for name in (self.text, self.pair, *self.label_columns(), self.id) if name is not None]
+
+    def label_columns(self) -> list[str]:
+        """The column of the labels, or those with one label each."""
+        return [self.label] if self.labels is None else self.labels
 
 
 class Task(Record):
@@ -92,27 +101,31 @@ class Task(Record):
     """For "custom": the files."""
     columns: Columns | None = None
     """For "custom": the names of their columns."""
-    kind: Literal["classification", "regression"] | None = None
-    """For "custom": classes or scores; recognised from the labels when left out. GLUE and toy tasks know theirs."""
+    kind: Kind | None = None
+    """For "custom": one of several classes, "multilabel" (any number of labels for a text) or scores; recognised when left
+    out, as far as the labels can be read in one way. GLUE and toy tasks know theirs."""
     dev_share: DevShare | None = None
     """For "custom" without a dev file: this share of the training rows is the dev set, drawn with `data_seed`, each
-    class keeping its share. 0.2 when left out."""
+    class (but no label of several) keeping its share. 0.2 when left out."""
     metrics: (
         Annotated[
-            list[Literal["accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"]],
+            list[MetricName],
             Field(min_length=1),
         ]
         | None
     ) = None
-    """For "custom": the metrics to report; the first picks the best checkpoint. Default: accuracy, or pearson."""
+    """For "custom": the metrics to report; the first picks the best checkpoint. Default: accuracy, f1_micro
+    ("multilabel"), or pearson."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Most tokens of an input, special tokens included; longer inputs are cut, and the run reports how many."""
     data_seed: Seed = 0
     """Seed of subsets and label noise, so that the data is the same for every training seed."""
     examples: Examples | None = None
-    """Few-sample setting: this many training examples, drawn with `data_seed`, each class keeping its share."""
+    """Few-sample setting: this many training examples, drawn with `data_seed`, each class (but no label of several)
+    keeping its share."""
     label_noise: Fraction = 0.0
-    """Share of training labels to replace: by another class, or for scores by another example's score."""
+    """Share of training labels to replace: by another class, or for scores and several labels by another
+    example's."""
 
     @property
     def display_name(self) -> str:

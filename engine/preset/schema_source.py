@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_FILES = [Path(__file__).with_name(f"{module}.py") for module in ("schema", "field_types", "names")]
+_FILES = [Path(__file__).with_name(f"{module}.py") for module in ("schema", "field_types", "names", "kinds")]
 SCHEMA = _FILES[0]
 _SHORT = 200
 """Characters of the longest default that `Key.default` holds."""

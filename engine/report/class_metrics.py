@@ -55,6 +55,14 @@ def class_figures(matrix: Matrix, names: Sequence[str]) -> tuple[ClassFigures, .
     return tuple(figures)
 
 
+def label_figures(
+    labels: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]], names: Sequence[str]
+) -> tuple[ClassFigures, ...]:
+    """The figures of each label where a text can have several: 1 or 0 for each of `names` in every row."""
+    columns = zip(names, zip(*labels, strict=True), zip(*predictions, strict=True), strict=True)
+    return tuple(class_figures(confusion_matrix(gold, named, 2), ("", name))[1] for name, gold, named in columns)
+
+
 def confusions(matrix: Matrix, names: Sequence[str]) -> tuple[Confusion, ...]:
     """The mistakes by pair of classes, the most frequent first."""
     pairs = (

@@ -22,11 +22,15 @@ WORST = 10
 def error_tables(errors: StudentErrors, *, most: int | None = WORST) -> tuple[ResultTable, ...]:
     """The classes and the confusions as tables, in per cent; none of a regression.
 
-    Of more than `most` classes only the worst by F1, and of their confusions the most frequent.
+    Of more than `most` classes only the worst by F1, and of their confusions the most frequent. Where a text can have several
+    labels, there are no confusions.
     """
     if not errors.classes:
         return ()
-    return class_table(errors, most), _matrix_table(errors) if len(errors.names) <= WORST else _pair_table(errors, most)
+    classes = class_table(errors, most)
+    if not errors.matrix:
+        return (classes,)
+    return classes, _matrix_table(errors) if len(errors.names) <= WORST else _pair_table(errors, most)
 
 
 def error_notes(errors: StudentErrors) -> list[str]:

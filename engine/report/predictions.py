@@ -24,14 +24,20 @@ LARGEST = 2**29
 class Answers:
     """The answers of one student to one dev set, in the order of its rows.
 
-    Of a classification, labels and predictions are indices into `classes`; of a regression, which has no classes, scores.
+    Of a classification, labels and predictions are indices into `classes`; of a regression, which has no classes, scores; of
+    several labels for a text, 1 or 0 for each of `classes`.
     `dev` is a hash of the examples' ids and labels: only answers to the same examples can be paired.
     """
 
     dev: str
     classes: tuple[str, ...]
-    labels: tuple[float, ...]
-    predictions: tuple[float, ...]
+    labels: tuple[float, ...] | tuple[tuple[int, ...], ...]
+    predictions: tuple[float, ...] | tuple[tuple[int, ...], ...]
+
+    @property
+    def several(self) -> bool:
+        """Whether a text can have several labels."""
+        return isinstance(self.labels[0], tuple)
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,8 @@ def _answers(path: Path, rows: Sequence[Mapping[str, Any]]) -> Answers:
         dev = hashlib.sha256(repr([(row["id"], row["label"]) for row in rows]).encode("utf-8", "replace")).hexdigest()
         if "probabilities" in rows[0]:
             classes = tuple(rows[0]["probabilities"])
+            if isinstance(rows[0]["label"], list):
+                return Answers(dev, classes, _sets(rows, "label", classes), _sets(rows, "prediction", classes))
             index_of = {name: float(index) for index, name in enumerate(classes)}
             labels = tuple(index_of[row["label"]] for row in rows)
             return Answers(dev, classes, labels, tuple(index_of[row["prediction"]] for row in rows))
@@ -134,6 +142,14 @@ def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
     if not rows:
         raise RunError("is empty", kind="empty-predictions", file=str(path))
     return rows  # type: ignore[no-any-return]
+
+
+def _sets(rows: Sequence[Mapping[str, Any]], name: str, classes: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Which of the classes each row has."""
+    sets = [frozenset(row[name]) for row in rows]
+    if not all(found <= frozenset(classes) for found in sets):
+        raise ValueError(name)
+    return tuple(tuple(int(each in found) for each in classes) for found in sets)
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float, ...]:

@@ -206,7 +206,8 @@ def score(metric: str, answers: Answers) -> float:
     return float(METRICS[metric](labels, predictions, weights, max(2, len(answers.classes)))[0, 0])
 
 
-# -- metrics of many runs on many resamples: labels (examples,), predictions (runs, examples), weights (resamples, examples)
+# -- metrics of many runs on many resamples: labels (examples,), predictions (runs, examples), weights (resamples, examples);
+# of several labels for a text, labels (examples, classes) and predictions (runs, examples, classes)
 
 
 def _accuracy(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
@@ -221,6 +222,17 @@ def _f1_of(labels: Array, predictions: Array, weights: Array, which: int) -> Arr
     return _ratio(2 * hits, either)
 
 
+def _f1_micro(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
+    hits = weights @ (predictions * labels).sum(axis=2).T
+    either = weights @ predictions.sum(axis=2).T + (weights @ labels.sum(axis=1))[:, None]
+    return _ratio(2 * hits, either)
+
+
+def _subset_accuracy(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
+    correct = weights @ (predictions == labels).all(axis=2).T.astype(np.float64)
+    return _ratio(correct, weights.sum(axis=1, keepdims=True))
+
+
 def _f1(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
     return _f1_of(labels, predictions, weights, 1)
 
@@ -230,8 +242,11 @@ def _f1_macro(labels: Array, predictions: Array, weights: Array, classes: int) -
     total = np.zeros((len(weights), len(predictions)))
     present = np.zeros_like(total)
     for which in range(classes):
-        gold = (weights @ (labels == which).astype(np.float64))[:, None]
-        total += np.where(gold > 0, _f1_of(labels, predictions, weights, which), 0.0)
+        own, answers, index = labels, predictions, which
+        if labels.ndim == 2:
+            own, answers, index = labels[:, which], predictions[:, :, which], 1
+        gold = (weights @ (own == index).astype(np.float64))[:, None]
+        total += np.where(gold > 0, _f1_of(own, answers, weights, index), 0.0)
         present += gold > 0
     return _ratio(total, present)
 
@@ -295,6 +310,8 @@ METRICS: Mapping[str, Callable[[Any, Any, Any, int], Array]] = {
     "accuracy": _accuracy,
     "f1": _f1,
     "f1_macro": _f1_macro,
+    "f1_micro": _f1_micro,
+    "subset_accuracy": _subset_accuracy,
     "matthews": _matthews,
     "pearson": _pearson,
     "spearman": _spearman,

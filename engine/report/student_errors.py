@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +14,15 @@ from engine.preset.text import listed, shown
 from engine.record.files import read_json
 from engine.record.json_values import mapping
 from engine.record.paths import RESULTS, STUDENT, TEACHER
-from engine.report.class_metrics import ClassFigures, Confusion, Matrix, class_figures, confusion_matrix, confusions
+from engine.report.class_metrics import (
+    ClassFigures,
+    Confusion,
+    Matrix,
+    class_figures,
+    confusion_matrix,
+    confusions,
+    label_figures,
+)
 from engine.report.predictions import (
     ModelAnswers,
     RowText,
@@ -26,6 +36,10 @@ if TYPE_CHECKING:
     from engine.report.calibration import Calibration
 
 SCHEMA = 1
+NO_LABEL = "(no label)"
+"""What stands for the labels of a text that has none."""
+Answer = float | tuple[int, ...]
+"""As in `Answers`: the index of a class, or 1 or 0 for each label."""
 Right = Literal["teacher", "student", "neither"]
 RIGHT: dict[Right, int] = {"teacher": 0, "neither": 1, "student": 2}
 """Whose answer is the gold label (of scores: is nearer to it), in the order of disagreements."""
@@ -33,9 +47,10 @@ RIGHT: dict[Right, int] = {"teacher": 0, "neither": 1, "student": 2}
 
 @dataclass(frozen=True)
 class AnsweredRow:
-    """A dev row with the answers of student and teacher: names of classes, or scores.
+    """A dev row with the answers of student and teacher: names of classes (of several labels, joined), or scores.
 
-    The probabilities are those of each model's own answer, `*_shares` those of every class; of scores there are none.
+    The probabilities are those of each model's own answer, `*_shares` those of every class; of scores there are none. A set
+    of labels has the product over all labels, as if they were independent.
     `right` is one of `RIGHT`.
     """
 
@@ -56,7 +71,9 @@ class StudentErrors:
     """What a student gets wrong on a dev set of so many rows.
 
     Of a regression there are no classes, no matrix and no calibration, and every row is a disagreement, the largest
-    difference first; `student_error` and `teacher_error` are mean absolute errors then.
+    difference first; `student_error` and `teacher_error` are mean absolute errors then. Where a text can have several labels,
+    there is no matrix and there are no confusions, the figures of a class are those of a label, and the calibration is that
+    of every label's probability.
     """
 
     run: str
@@ -80,8 +97,8 @@ class StudentErrors:
 
     @property
     def wrong(self) -> int:
-        """Rows of which the student gets the class wrong."""
-        return sum(pair.rows for pair in self.confusions)
+        """Rows of which the student gets the class, or any label, wrong."""
+        return len(self.mistakes) if self.names else 0
 
     @property
     def has_texts(self) -> bool:
@@ -128,14 +145,22 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
         )  # fmt: skip
     from engine.report.calibration import calibration  # numpy
 
+    rows = _class_rows(student, teacher, texts)
+    disagreements = tuple(row for row in rows if row.student != row.teacher)
+    mistakes = tuple(
+        sorted((row for row in rows if row.student != row.label), key=lambda row: row.student != row.teacher)
+    )
+    if student.answers.several:
+        figures = (label_figures(labels, each.answers.predictions, names) for each in (student, teacher))
+        own, other = (calibration(*_each_label(each)) for each in (student, teacher))
+        return StudentErrors(
+            run_dir.name, split, len(labels), names, *figures, (), (), own, other, disagreements, mistakes
+        )
     matrix, theirs = (confusion_matrix(labels, each.answers.predictions, len(names)) for each in (student, teacher))
     own, other = (calibration(each.probabilities, labels, each.ids) for each in (student, teacher))
-    rows = _class_rows(student, teacher, texts)
     return StudentErrors(
         run_dir.name, split, len(labels), names, class_figures(matrix, names), class_figures(theirs, names), matrix,
-        confusions(matrix, names), own, other,
-        tuple(row for row in rows if row.student != row.teacher),
-        tuple(sorted((row for row in rows if row.student != row.label), key=lambda row: row.student != row.teacher)),
+        confusions(matrix, names), own, other, disagreements, mistakes,
     )  # fmt: skip
 
 
@@ -149,7 +174,7 @@ def _class_rows(student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, R
     names, found = student.answers.classes, []
     for index, name in enumerate(student.ids):
         label, own, theirs = (
-            int(values[index])
+            values[index]
             for values in (student.answers.labels, student.answers.predictions, teacher.answers.predictions)
         )
         if own == theirs == label:
@@ -158,11 +183,32 @@ def _class_rows(student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, R
         shares, other = student.probabilities[index], teacher.probabilities[index]
         found.append(
             AnsweredRow(
-                name, texts.get(name), names[label], names[own], names[theirs], shares[own], other[theirs], shares, other,
-                right,
+                name, texts.get(name), _named(label, names), _named(own, names), _named(theirs, names),
+                _share(own, shares), _share(theirs, other), shares, other, right,
             )
         )  # fmt: skip
     return sorted(found, key=lambda row: (RIGHT[row.right], -(row.student_probability or 0.0)))
+
+
+def _named(answer: Answer, names: Sequence[str]) -> str:
+    """A class, or labels that are joined."""
+    if isinstance(answer, tuple):
+        return ", ".join(name for name, has in zip(names, answer, strict=True) if has) or NO_LABEL
+    return names[int(answer)]
+
+
+def _share(answer: Answer, shares: Sequence[float]) -> float:
+    """The probability of an answer."""
+    if isinstance(answer, tuple):
+        return prod(share if has else 1 - share for share, has in zip(shares, answer, strict=True))
+    return shares[int(answer)]
+
+
+def _each_label(model: ModelAnswers) -> tuple[list[tuple[float, float]], list[int], list[str]]:
+    """Probabilities (it doesn't apply, it applies), gold answers and ids of every label of every row."""
+    rows = zip(model.ids, model.probabilities, model.answers.labels, strict=True)
+    each = [(name, share, has) for name, shares, gold in rows for share, has in zip(shares, gold, strict=True)]
+    return [(1 - share, share) for _, share, _ in each], [has for *_, has in each], [name for name, *_ in each]
 
 
 def _score_rows(student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]) -> list[AnsweredRow]:

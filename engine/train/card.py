@@ -30,7 +30,14 @@ from engine.record.latency import cautions, conditions, latency_of, speedup, tim
 from engine.record.student import THIS_FOLDER
 from engine.report import units
 
-_METRICS = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman": "spearmanr", "f1_macro": "f1"}
+_METRICS = {
+    "matthews": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "f1_macro": "f1",
+    "f1_micro": "f1",
+    "subset_accuracy": "accuracy",
+}
 """Names of metrics on the hub, where they differ."""
 _ABSOLUTE = re.compile(r"(?<![\w./:~])~?/(?:[^\s/`'\"|,;]+/)*([^\s/`'\"|,;]+)")
 """An absolute path in a sentence; its last name is the group."""
@@ -55,7 +62,7 @@ def model_card(preset: Preset, results: Mapping[str, Any], spec: TaskSpec, names
         _usage(spec, preset.task.max_length),
         _intended_use(preset, spec),
         "## Training data",
-        *_training_data(preset, results),
+        *_training_data(preset, results, spec),
         *_findings(preset, results),
         "## Reproduce",
         _reproduce(preset, public, names),
@@ -155,7 +162,8 @@ def _origin(preset: Preset) -> str:
 
 
 def _answers(spec: TaskSpec) -> str:
-    return f"one of {', '.join(map(plain, spec.labels))}" if spec.labels else "a score"
+    several = "any number" if spec.kind == "multilabel" else "one"
+    return f"{several} of {', '.join(map(plain, spec.labels))}" if spec.labels else "a score"
 
 
 def _method(preset: Preset, results: Mapping[str, Any]) -> str:
@@ -252,25 +260,31 @@ def _latency(results: Mapping[str, Any]) -> Iterator[str]:
 
 def _usage(spec: TaskSpec, max_length: int) -> str:
     example = '{"text": "...", "text_pair": "..."}' if spec.is_pair else '"..."'
-    return f"""```python
+    every = ", top_k=None" if spec.kind == "multilabel" else ""
+    code = f"""```python
 from transformers import pipeline
 
-classify = pipeline("text-classification", model="{THIS_FOLDER}")
+classify = pipeline("text-classification", model="{THIS_FOLDER}"{every})
 classify({example}, truncation=True, max_length={max_length})
 ```"""
+    if spec.kind != "multilabel":
+        return code
+    return f"{code}\n\nIt gives the probability of each label; those from 0.5 apply. They do not add up to 1."
 
 
 def _intended_use(preset: Preset, spec: TaskSpec) -> str:
     texts = "pairs of texts" if spec.is_pair else "texts"
+    always = "It can give no label at all"
+    if spec.kind != "multilabel":
+        always = "It always gives an answer, also to texts that belong to no class"
     return (
         f"Intended for {texts} like those of {_title(preset)}: same language, same kind of source. It was trained "
         f"on inputs of at most {preset.task.max_length} tokens; longer ones are cut. Other texts were not tested, nor "
-        "was fairness between groups of people. It always gives an answer, also to texts that belong to no class; its probabilities are "
-        "not calibrated. It can repeat what is wrong in its training data and in its teacher."
+        f"was fairness between groups of people. {always}; its probabilities are not calibrated. It can repeat what is wrong in its training data and in its teacher."
     )
 
 
-def _training_data(preset: Preset, results: Mapping[str, Any]) -> Iterator[str]:
+def _training_data(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Iterator[str]:
     data = mapping(results.get("data"))
     task = preset.task
     if data:
@@ -286,7 +300,9 @@ def _training_data(preset: Preset, results: Mapping[str, Any]) -> Iterator[str]:
     if classes := mapping(data.get("classes")):
         total = max(1, sum(classes.values()))
         rows = [[_cell(name), f"{count:,}", f"{100 * count / total:.1f} %"] for name, count in classes.items()]
-        yield _table([["class", "training rows", "share"], ["---"] * 3, *rows])
+        yield _table(
+            [["label" if spec.kind == "multilabel" else "class", "training rows", "share"], ["---"] * 3, *rows]
+        )
     elif scores := data.get("scores"):
         yield f"Scores from {scores[0]:g} to {scores[1]:g}."
 

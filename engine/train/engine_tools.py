@@ -99,7 +99,7 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
     ]
     refuse(findings)
     notes = [*changed, *loaded.notes, *(finding.sentence for finding in findings)]
-    if loaded.multi_label:
+    if loaded.multi_label and data.spec.kind != "multilabel":
         notes.append("the model was trained to answer each class on its own; its strongest class counts as its answer")
     return {
         "model": request["model"],

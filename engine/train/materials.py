@@ -156,11 +156,11 @@ def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> 
 
     Raises PresetError for class weights that don't fit the task.
     """
-    regression = data.spec.kind == "regression"
-    students = [student_stage(preset, stage, regression=regression) for stage in preset.stage]
+    kind = data.spec.kind
+    students = [student_stage(preset, stage, kind=kind) for stage in preset.stage]
     steps = sum(stage.total_steps(len(inputs[stage.name])) for stage in students)
-    first = teacher_stage(preset, regression=regression)
-    last = baseline_stage(preset, steps, regression=regression)
+    first = teacher_stage(preset, kind=kind)
+    last = baseline_stage(preset, steps, kind=kind)
     weights = class_weights(preset.train.class_weights, data)
     return [replace(stage, class_weights=weights) for stage in (first, *students, last) if stage is not None]
 

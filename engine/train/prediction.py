@@ -30,6 +30,7 @@ from engine.models.families import positions
 from engine.models.half_precision import in_half_precision
 from engine.models.load import LoadedModel, load_with_tokenizer
 from engine.models.onnx_model import OnnxModel
+from engine.models.thresholds import thresholds_of
 from engine.preset.load import load_run_preset
 from engine.preset.schema import Task, Teacher
 from engine.preset.text import plain, printable
@@ -63,7 +64,7 @@ def predict_rows(
     loaded = load_with_tokenizer(model, consent=consent, report=report)
     classifier, precision = _classifier(loaded, request, device)
     source = _Source(request, task, loaded.tokenizer, _max_length(request, task, loaded))
-    answer = _Answer(_classes(loaded), each_alone=loaded.multi_label)
+    answer = _Answer(_classes(loaded), thresholds_of(loaded.model.config) if loaded.multi_label else ())
     started = time.monotonic()
     reader_gone = False
     try:
@@ -137,7 +138,7 @@ def _max_length(request: PredictionRequest, task: Task | None, loaded: LoadedMod
 def _classes(loaded: LoadedModel) -> tuple[str, ...]:
     """The names of the model's classes, each once; none for a model that gives one score."""
     names = names_of(loaded.model)
-    if loaded.model.config.num_labels == 1:
+    if loaded.model.config.num_labels == 1 and not loaded.multi_label:
         return ()
     return names if len(set(names)) == len(names) else tuple(f"{name} ({at})" for at, name in enumerate(names))
 
@@ -224,9 +225,10 @@ class _Source:
 class _Answer:
     """Turns logits into predictions, and counts the rows that have none."""
 
-    def __init__(self, classes: tuple[str, ...], *, each_alone: bool) -> None:
+    def __init__(self, classes: tuple[str, ...], thresholds: tuple[float, ...]) -> None:
+        """`thresholds`, one for each class, of a model that answers each on its own."""
         self.classes, self.outputs = classes, len(classes) or 1
-        self._each_alone = each_alone
+        self._thresholds = thresholds
         self._without_tokens = self._not_finite = 0
 
     def predictions(self, logits: Logits, tokens: TokenSet) -> Predictions:
@@ -235,14 +237,16 @@ class _Answer:
         without = int(np.count_nonzero(tokens.lengths == 0))
         self._without_tokens += without
         self._not_finite += int(np.count_nonzero(~finite)) - without
-        values = probabilities(logits, each_alone=self._each_alone) if self.classes else logits.astype(np.float64)
+        values = probabilities(logits, each_alone=bool(self._thresholds)) if self.classes else logits.astype(np.float64)
         values[~finite] = np.nan
-        return Predictions(self.classes, values)
+        return Predictions(self.classes, values, self._thresholds)
 
     def notes(self, precision: hardware.Precision) -> Iterator[str]:
         """Sentences for the user."""
-        if self._each_alone:
-            yield "the model answers each class on its own: its probabilities do not add up to 1, and its strongest class is the label"
+        if self._thresholds:
+            low, high = min(self._thresholds), max(self._thresholds)
+            where = f"{low:.3g}" if low == high else f"its own threshold ({low:.3g} to {high:.3g})"
+            yield f"the model answers each label on its own: a text has every label whose probability is at least {where}"
         if self._without_tokens:
             yield f"{self._without_tokens:,} rows have no prediction: the tokenizer finds no tokens in them"
         if self._not_finite:

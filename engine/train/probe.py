@@ -327,7 +327,7 @@ def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:
             teacher,
             subject.tokens[side],
             comparison,
-            regression=subject.spec.kind == "regression",
+            kind=subject.spec.kind,
             batch_size=BATCH,
             device=subject.device,
             pad_id=subject.pad_id,

@@ -155,7 +155,12 @@ def data_summary(dev: Dev, train_labels: np.ndarray) -> dict[str, Any]:
     """Numbers of rows: of training (by class, or with the range of scores), and of each dev set."""
     rows: dict[str, Any] = {"train": len(train_labels), "dev": {split: len(rows) for split, rows in dev.tokens.items()}}
     if dev.spec.labels:
-        counts = np.bincount(train_labels, minlength=len(dev.spec.labels))
+        several = train_labels.ndim == 2
+        counts = (
+            train_labels.sum(axis=0, dtype=int)
+            if several
+            else np.bincount(train_labels, minlength=len(dev.spec.labels))
+        )
         return rows | {"classes": dict(zip(dev.spec.labels, map(int, counts), strict=True))}
     return rows | {"scores": [float(train_labels.min()), float(train_labels.max())]}
 

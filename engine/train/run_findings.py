@@ -15,7 +15,8 @@ from engine.errors import CrildError, DataError, ModelError
 from engine.evaluate.predict import takes_types
 from engine.models.families import family_of
 from engine.models.load import LoadedModel
-from engine.models.problem_types import MULTI_LABEL, multi_label_teacher
+from engine.models.problem_types import teacher_of_other_kind
+from engine.preset.kinds import Kind
 from engine.preset.schema import Preset
 from engine.preset.text import plain
 
@@ -51,7 +52,7 @@ def task_findings(
     Dev tokens are only mentioned where they are worse than training tokens.
     """
     reader = Reader.of(preset.teacher.model, loaded, preset.task.max_length)
-    found = [*_model_findings(preset, loaded), *data_findings(data)]
+    found = [*_model_findings(preset, loaded, data.spec.kind), *data_findings(data)]
     found += reader.findings("training inputs", data.train, train)
     known = {(finding.kind, finding.severity) for finding in found}
     known |= {(kind, "note") for kind, _ in known} | {("texts-cut", "note")}
@@ -90,13 +91,15 @@ def has(findings: Iterable[Finding], kind: str) -> bool:
     return any(finding.kind == kind and finding.severity == "warning" for finding in findings)
 
 
-def _model_findings(preset: Preset, loaded: LoadedModel) -> Iterator[Finding]:
-    problem_type = MULTI_LABEL if loaded.multi_label else None
+def _model_findings(preset: Preset, loaded: LoadedModel, kind: Kind) -> Iterator[Finding]:
     objectives = {name for stage in preset.stage for name in stage.terms()}
     finetuned = preset.teacher.finetune is not None
-    reason = multi_label_teacher(preset.teacher.model, problem_type, finetuned=finetuned, objectives=objectives)
-    if reason is not None:
-        yield Finding(reason, kind="multi-label-teacher", severity="refusal", subject="model")
+    fault = teacher_of_other_kind(
+        preset.teacher.model, loaded.problem_type, kind=kind, finetuned=finetuned, objectives=objectives
+    )
+    if fault is not None:
+        sentence, problem = fault
+        yield Finding(sentence, kind=problem, severity="refusal", subject="model")
     if loaded.foreign_tokenizer:
         sentence = (
             f"teacher.tokenizer names {plain(preset.teacher.tokenizer or '')}, whose vocabulary is not that of the tokenizer of "

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from engine.preset.kinds import Kind
 from engine.preset.names import HEAD_OBJECTIVES
 from engine.preset.schema import Consistency, Mixup, Preset, Stage
 
@@ -21,8 +22,8 @@ class StageSettings:
     name: str
     role: Role
     seed: int
-    regression: bool
-    """The task's labels are scores."""
+    kind: Kind
+    """Of the task."""
     stage: Stage
     """Data, objectives, layer map."""
     batch_size: int
@@ -67,7 +68,7 @@ class StageSettings:
         return self.steps_per_epoch(examples) if self.evaluate == "epoch" else self.evaluate
 
 
-def student_stage(preset: Preset, stage: Stage, *, regression: bool) -> StageSettings:
+def student_stage(preset: Preset, stage: Stage, *, kind: Kind) -> StageSettings:
     """The settings of one of the preset's own stages."""
     train = preset.train
 
@@ -78,7 +79,7 @@ def student_stage(preset: Preset, stage: Stage, *, regression: bool) -> StageSet
         name=stage.name,
         role="student",
         seed=preset.seed,
-        regression=regression,
+        kind=kind,
         stage=stage,
         mixup=stage.mixup or None,
         consistency=stage.consistency or None,
@@ -100,7 +101,7 @@ def student_stage(preset: Preset, stage: Stage, *, regression: bool) -> StageSet
     )
 
 
-def teacher_stage(preset: Preset, *, regression: bool) -> StageSettings | None:
+def teacher_stage(preset: Preset, *, kind: Kind) -> StageSettings | None:
     """The teacher's fine-tuning, or None for a teacher that is used as it is."""
     tune = preset.teacher.finetune
     if tune is None:
@@ -109,7 +110,7 @@ def teacher_stage(preset: Preset, *, regression: bool) -> StageSettings | None:
         name="teacher",
         role="teacher",
         seed=tune.seed,
-        regression=regression,
+        kind=kind,
         stage=_LABELS_ALONE,
         epochs=tune.epochs,
         batch_size=tune.batch_size,
@@ -125,16 +126,16 @@ def teacher_stage(preset: Preset, *, regression: bool) -> StageSettings | None:
     )
 
 
-def baseline_stage(preset: Preset, steps: int, *, regression: bool) -> StageSettings | None:
+def baseline_stage(preset: Preset, steps: int, *, kind: Kind) -> StageSettings | None:
     """The same student trained on labels alone for `steps` steps, or None if the preset has no baseline."""
     if not preset.baseline.enabled:
         return None
-    last = student_stage(preset, preset.stage[-1], regression=regression)
+    last = student_stage(preset, preset.stage[-1], kind=kind)
     return StageSettings(
         name="baseline",
         role="baseline",
         seed=preset.seed,
-        regression=regression,
+        kind=kind,
         stage=_LABELS_ALONE,
         fixed_steps=steps,
         batch_size=preset.baseline.batch_size or last.batch_size,

@@ -109,7 +109,7 @@ def bound_terms(settings: StageSettings, student: PreTrainedModel, teacher: PreT
                 raise PresetError.single(reason, kind="objective-not-offered", key=key)
     own = shape_of(student)
     theirs = own if teacher is None else shape_of(teacher)
-    return bind(settings.stage, theirs, own, temperature=settings.temperature, regression=settings.regression)
+    return bind(settings.stage, theirs, own, temperature=settings.temperature, kind=settings.kind)
 
 
 def shape_of(model: PreTrainedModel) -> ModelShape:

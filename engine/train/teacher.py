@@ -349,7 +349,7 @@ def settle_order(
             f"({spec.primary} on dev is {metric(first)} in one order, {metric(second)} in another); {way_out}",
             kind="unnamed-classes",
         )
-    align(loaded.model, order, spec.labels)
+    align(loaded.model, order, spec)
     return (
         f"the teacher's config does not name its classes: using the order with the best {spec.primary} on dev, "
         f"{metric(first)} (the next best gives {metric(second)}). The teacher's figures on dev are therefore "

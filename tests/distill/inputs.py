@@ -47,7 +47,7 @@ class States(Activations):
 TERMS = (
     Term("labels"),
     Term("logits", temperature=2.0),
-    Term("logits", temperature=2.0, regression=True),
+    Term("logits", temperature=2.0, kind="regression"),
     Term("attention", pairs=((2, 1), (4, 2)), heads=HEADS),
     Term("attention", pairs=((4, 2),), heads=HEADS, mse=True),
     Term("query", pairs=((4, 2),), heads=4),
@@ -62,7 +62,7 @@ LAYER_TERMS = tuple(term for term in TERMS if term.pairs)
 
 def named(term: Term) -> str:
     """A test's name for a term."""
-    return f"{term.name}{'-mse' * term.mse}{'-regression' * term.regression}"
+    return f"{term.name}{'-mse' * term.mse}{'-regression' * (term.kind == 'regression')}"
 
 
 def masked(lengths: Sequence[int], length: int | None = None) -> Tensor:

@@ -26,12 +26,12 @@ def read_by(term: Term) -> list[str]:
 
 
 @pytest.mark.parametrize("lam", [None, 0.6])
-@pytest.mark.parametrize("term", [*TERMS, Term("labels", regression=True)], ids=named)
+@pytest.mark.parametrize("term", [*TERMS, Term("labels", kind="regression")], ids=named)
 def test_objectives(term: Term, lam: float | None) -> None:
     ours, theirs = student(1, 2, 3, dtype=DOUBLE), teacher(2, 2, 3, dtype=DOUBLE)
-    if term.regression:
+    if term.kind == "regression":
         ours.logits, theirs.logits = ours.tensors()["logits"][:, :1], theirs.tensors()["logits"][:, :1]
-    gold = torch.tensor([0.3, 1.7], dtype=DOUBLE) if term.regression else torch.tensor([2, 0])
+    gold = torch.tensor([0.3, 1.7], dtype=DOUBLE) if (term.kind == "regression") else torch.tensor([2, 0])
     names = read_by(term)
     projection = fit(DOUBLE) if term.projects else None
 

@@ -136,7 +136,7 @@ def test_logits_gradient_keeps_its_size_over_temperatures() -> None:
 
 def test_logits_of_a_regression() -> None:
     total, _ = objectives.logits(
-        torch.tensor([[1.0]]), torch.tensor([[4.0]]), torch.ones(1, 1), temperature=2.0, regression=True
+        torch.tensor([[1.0]]), torch.tensor([[4.0]]), torch.ones(1, 1), temperature=2.0, kind="regression"
     )
     assert total == 9 / 4
 
@@ -150,7 +150,7 @@ def test_labels() -> None:
 
 def test_labels_of_a_regression() -> None:
     total, _ = objectives.labels(
-        torch.tensor([[1.0], [5.0]]), torch.tensor([4.0, 5.0]), torch.ones(2, 1), regression=True
+        torch.tensor([[1.0], [5.0]]), torch.tensor([4.0, 5.0]), torch.ones(2, 1), kind="regression"
     )
     assert total == 9
 
@@ -188,7 +188,7 @@ def test_no_gradient_goes_to_the_teacher() -> None:
         objectives.hidden(student, teacher, ONE),
         objectives.cls(student, teacher, ONE),
         objectives.logits(student[:, 0], teacher[:, 0], ONE),
-        objectives.logits(student[:, 0], teacher[:, 0], ONE, regression=True),
+        objectives.logits(student[:, 0], teacher[:, 0], ONE, kind="regression"),
     ):
         torch.autograd.backward(total)
         assert teacher.grad is None
@@ -228,7 +228,7 @@ def test_the_registry_knows_what_presets_may_name() -> None:
 
 
 def test_an_objective_is_given_the_options_that_it_names() -> None:
-    options = {"keys": ONE, "mse": True, "temperature": 2.0, "regression": True, "lam": 0.5}
+    options = {"keys": ONE, "mse": True, "temperature": 2.0, "kind": "regression", "lam": 0.5}
     taken: dict[str, Any] = {}
 
     def objective(student: torch.Tensor, teacher: torch.Tensor, rows: torch.Tensor, *, mse: bool, lam: float) -> Total:

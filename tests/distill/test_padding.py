@@ -23,7 +23,7 @@ Result = tuple[Tensor, Tensor, dict[str, Tensor]]
 def distilled(term: Term, ours: States, theirs: States, mask: Tensor) -> Result:
     """The mean, the count, and the gradients of the student's tensors."""
     ours = leaves(ours)
-    gold = GOLD[: len(mask)].double() if term.regression else GOLD[: len(mask)]
+    gold = GOLD[: len(mask)].double() if (term.kind == "regression") else GOLD[: len(mask)]
     projection = fit(DOUBLE) if term.projects else None
     total, count = distillation_loss(term, ours.under(mask), theirs, gold=gold, projection=projection)
     torch.autograd.backward(total / count)

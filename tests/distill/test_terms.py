@@ -35,7 +35,7 @@ NARROW = ModelShape(6, 384, 12)
 
 def bound(objectives: dict[str, Any], own: ModelShape = STUDENT, **stage: Any) -> tuple[Term, ...]:
     of_stage = Stage.model_validate({"name": "ild", "objectives": objectives, **stage})
-    return bind(of_stage, TEACHER, own, temperature=2.0, regression=False)
+    return bind(of_stage, TEACHER, own, temperature=2.0, kind="classification")
 
 
 def test_a_stage_becomes_terms() -> None:

@@ -35,7 +35,9 @@ def sentences(lengths: list[int], seed: int = 0, labels: Any = None) -> TokenSet
 
 def between(student: Any, teacher: Any, tokens: TokenSet, batch_size: int = 8) -> Compared:
     comparison = Comparison.between(shape_of(teacher), shape_of(student))
-    return compare(student, teacher, tokens, comparison, regression=False, batch_size=batch_size, device=CPU, pad_id=0)
+    return compare(
+        student, teacher, tokens, comparison, kind="classification", batch_size=batch_size, device=CPU, pad_id=0
+    )
 
 
 @pytest.mark.parametrize("family", EVERY)
@@ -156,7 +158,14 @@ def test_a_gpu_finds_what_the_cpu_does() -> None:
     cuda = torch.device("cuda", 0)
     comparison = Comparison.between(shape_of(teacher), shape_of(student))
     there = compare(
-        student.to(cuda), teacher.to(cuda), tokens, comparison, regression=False, batch_size=8, device=cuda, pad_id=0
+        student.to(cuda),
+        teacher.to(cuda),
+        tokens,
+        comparison,
+        kind="classification",
+        batch_size=8,
+        device=cuda,
+        pad_id=0,
     )
     for pair, distances in here.distances.items():
         assert distances == pytest.approx(there.distances[pair], rel=1e-3, abs=1e-5)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine.data.tasks import GLUE
 from engine.models.class_names import align, name_outputs, names_of, order_by_name
 from engine.models.families import output_of
 from tests.models.tiny_models import EVERY, batch_of, own_forward, tiny
 
-RTE = ("entailment", "not_entailment")
-MNLI = ("entailment", "neutral", "contradiction")
+RTE, MNLI = GLUE["rte"].spec.labels, GLUE["mnli"].spec.labels
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_aligning_moves_logits_and_names_together(family: str) -> None:
     model = tiny(family, labels=3)
     batch = batch_of(model, [7, 4])
     before = own_forward(model, batch).logits
-    align(model, (1, 2, 0), MNLI)
+    align(model, (1, 2, 0), GLUE["mnli"].spec)
     assert torch.equal(own_forward(model, batch).logits, before[:, [1, 2, 0]])
     assert names_of(model) == MNLI
     assert model.config.label2id == {"entailment": 0, "neutral": 1, "contradiction": 2}
@@ -73,19 +73,19 @@ def test_aligning_keeps_the_parameter_itself() -> None:
     """An optimiser that already holds it goes on working."""
     model = tiny("bert")
     weight = output_of(model).weight
-    align(model, (1, 0), RTE)
+    align(model, (1, 0), GLUE["rte"].spec)
     assert output_of(model).weight is weight
 
 
 @pytest.mark.parametrize("permutation", [(0, 0), (0, 2), (0,), (0, 1, 2)])
 def test_what_is_no_permutation_is_refused(permutation: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="does not order"):
-        align(tiny("bert"), permutation, RTE)
+        align(tiny("bert"), permutation, GLUE["rte"].spec)
 
 
 def test_regression_has_one_score() -> None:
     model = tiny("bert", labels=1)
-    name_outputs(model, ())
+    name_outputs(model, GLUE["stsb"].spec)
     assert names_of(model) == ("score",)
     assert model.config.problem_type == "regression"
     assert model.config.num_labels == 1

@@ -226,7 +226,7 @@ def test_what_a_family_does_not_offer_is_refused_where_only_the_engine_sees_it(f
     from types import SimpleNamespace
 
     stage = schema.Stage.model_validate({"name": "s", "epochs": 1, "objectives": {"attention": 1.0}})
-    settings: Any = SimpleNamespace(stage=stage, temperature=1.0, regression=False)
+    settings: Any = SimpleNamespace(stage=stage, temperature=1.0, kind="classification")
     model = tiny(family)
     with pytest.raises(PresetError) as caught:
         bound_terms(settings, model, model)

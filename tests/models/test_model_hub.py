@@ -100,7 +100,7 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
     model = tiny("bert")
-    name_outputs(model, ENTAILMENT.labels)
+    name_outputs(model, ENTAILMENT)
     folder = saved(tmp_path / "served", model, words())
     (folder / "pytorch_model.bin").write_bytes(b"a pickle that nobody asked for")
     (folder / "own.py").write_text("raise SystemExit('run unasked')")

@@ -40,7 +40,7 @@ def loss_of(
 ) -> Tensor:
     """The mean of a stage's terms over the batch, as a step computes it."""
     stage = schema.Stage.model_validate({"name": "s", "epochs": 1, "objectives": objectives, "layer_map": layer_map})
-    terms = bind(stage, shape_of(teacher), shape_of(student), temperature=2.0, regression=False)
+    terms = bind(stage, shape_of(teacher), shape_of(student), temperature=2.0, kind="classification")
     activations: list[Activations | None] = []
     for model, side in ((student, "student"), (teacher, "teacher")):
         spec = required_activations(terms, side)  # type: ignore[arg-type]
@@ -228,7 +228,7 @@ def test_a_pair_of_layers_compares_the_keys_that_both_look_at(
         {"name": "s", "epochs": 1, "objectives": {"attention": {"mse": mse}}, "layer_map": "last"}
     )
     teacher, student = (ModelShape(layers=1, width=8, heads=heads, windows=(window,)) for window in windows)
-    (term,) = bind(stage, teacher, student, temperature=1.0, regression=False)
+    (term,) = bind(stage, teacher, student, temperature=1.0, kind="classification")
     total, count = distillation_loss(term, ours, theirs)
 
     expected = 0.0

@@ -33,7 +33,7 @@ def student_of(
 
 def taught(family: str = "bert", **own: Any) -> PreTrainedModel:
     model = tiny(family, **own)
-    name_outputs(model, ENTAILMENT.labels)
+    name_outputs(model, ENTAILMENT)
     return model
 
 

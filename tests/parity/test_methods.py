@@ -35,11 +35,11 @@ METHODS = {
 def first_stage(method: str, *settings: str) -> StageSettings:
     """What the method's first stage does."""
     preset = load_preset([method, "rte"], settings).preset
-    return student_stage(preset, preset.stage[0], regression=False)
+    return student_stage(preset, preset.stage[0], kind="classification")
 
 
 def bound(stage: StageSettings) -> tuple[terms.Term, ...]:
-    return terms.bind(stage.stage, TEACHER, STUDENT, temperature=stage.temperature, regression=False)
+    return terms.bind(stage.stage, TEACHER, STUDENT, temperature=stage.temperature, kind="classification")
 
 
 def case_of(wanted: tuple[Any, ...], mask: str) -> Case:
@@ -82,20 +82,20 @@ def test_patience_is_the_released_one(released: Released) -> None:
 @pytest.mark.parametrize("mode", ["classification", "regression"])
 def test_answers_are_the_released_ones(released: Released, mode: str) -> None:
     preset = load_preset(["kd", "rte"]).preset
-    stage = student_stage(preset, preset.stage[0], regression=mode == "regression")
-    (term,) = terms.bind(stage.stage, TEACHER, STUDENT, temperature=stage.temperature, regression=stage.regression)
+    stage = student_stage(preset, preset.stage[0], kind=mode)
+    (term,) = terms.bind(stage.stage, TEACHER, STUDENT, temperature=stage.temperature, kind=stage.kind)
     (case,) = (
         case.values[0]
         for case in cases("logits", "full")
         if (case.values[0]["mode"], case.values[0]["temperature"]) == (mode, stage.temperature)
     )
-    width = 1 if stage.regression else None
+    width = 1 if stage.kind == "regression" else None
     student, teacher = (released.tensors[f"logits/full/{model}"][:, :width] for model in ("student", "teacher"))
     total, count = terms.distillation_loss(
         term, *(Activations(torch.ones(4, 1), logits=logits) for logits in (student, teacher))
     )
     p = (teacher / stage.temperature).softmax(-1)
-    entropy = 0.0 if stage.regression else stage.temperature**2 * torch.special.entr(p).sum(-1).mean()
+    entropy = 0.0 if stage.kind == "regression" else stage.temperature**2 * torch.special.entr(p).sum(-1).mean()
     assert float(total / count + entropy) == pytest.approx(case["loss"], rel=1e-5)
 
 

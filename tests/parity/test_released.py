@@ -31,7 +31,7 @@ def bound(case: Case, **keys: Any) -> tuple[Term, ...]:
     if "H" in case["objectives"] and case["layer_map"] == "uniform":
         weights["embedding"] = 1.0  # the released code counts the embedding output among the hidden states
     stage = Stage.model_validate({"name": "ild", "objectives": weights, "layer_map": case["layer_map"], **keys})
-    return terms.bind(stage, TEACHER, STUDENT, temperature=1.0, regression=False)
+    return terms.bind(stage, TEACHER, STUDENT, temperature=1.0, kind="classification")
 
 
 def mean(total: Total) -> float:
@@ -92,7 +92,7 @@ def logit_loss(released: Released, case: Case) -> float:
     t, regression = case["temperature"], case["mode"] == "regression"
     if regression:  # the score is the first of these heads' outputs
         teacher, student = teacher[:, :1], student[:, :1]
-    value = mean(objectives.logits(student, teacher, torch.ones(4, 1), temperature=t, regression=regression))
+    value = mean(objectives.logits(student, teacher, torch.ones(4, 1), temperature=t, kind=case["mode"]))
     p = (teacher / t).softmax(-1)
     return value if regression else value + t**2 * torch.special.entr(p).sum(-1).mean().item()
 
@@ -185,7 +185,7 @@ class Transported:
     def __init__(self, released: Released, mask: Tensor, rows: Tensor, found: tuple[Term, ...] | None = None) -> None:
         weights = {"attention": {"mse": True}, "hidden": 1.0, "embedding": 1.0}
         stage = Stage.model_validate({"name": "emd", "objectives": weights, "layer_map": "emd"})
-        self.terms = found or terms.bind(stage, TEACHER, STUDENT, temperature=1.0, regression=False)
+        self.terms = found or terms.bind(stage, TEACHER, STUDENT, temperature=1.0, kind="classification")
         run = (released.run(model, mask) for model in ("student", "teacher"))
         self.student, self.teacher = (replace(activations, mask=rows) for activations in run)
         self.fit = released.fit_student

@@ -74,9 +74,9 @@ def test_nothing_is_missing_where_all_is_built_in(connections: list[Any]) -> Non
 
 def stages() -> list[StageSettings]:
     preset = load_preset(["kd", "rte"], []).preset
-    teacher = teacher_stage(preset, regression=False)
+    teacher = teacher_stage(preset, kind="classification")
     assert teacher is not None
-    student = replace(student_stage(preset, preset.stage[0], regression=False), keep_best=False)
+    student = replace(student_stage(preset, preset.stage[0], kind="classification"), keep_best=False)
     return [replace(teacher, keep_best=True), student]
 
 

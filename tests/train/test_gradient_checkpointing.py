@@ -82,7 +82,7 @@ def test_every_objective_has_the_same_gradients(tmp_path: Path, objective: str, 
     found = []
     for checkpointing in (False, True):
         train = preset.train.model_copy(update={"gradient_checkpointing": checkpointing})
-        settings = student_stage(preset.model_copy(update={"train": train}), preset.stage[0], regression=False)
+        settings = student_stage(preset.model_copy(update={"train": train}), preset.stage[0], kind="classification")
         models = Models(tiny("bert", layers=2, seed=1).train(), tiny("bert", layers=4, seed=2).eval())
         models.average = tiny("bert", layers=2, seed=3).eval()
         losses = StepLosses(
@@ -104,7 +104,7 @@ def test_layers_of_the_model_in_training_keep_less_and_run_again_in_the_backward
     text, kept = materials(tmp_path), []
     for overrides in ([], [ON]):
         preset = load_preset([str(file_of(tmp_path, text))], overrides).preset
-        settings = student_stage(preset, preset.stage[1], regression=False)
+        settings = student_stage(preset, preset.stage[1], kind="classification")
         student, teacher = tiny("bert", layers=4, seed=1).train(), tiny("bert", layers=4, seed=2).eval()
         models = Models(student, teacher)
         terms = bound_terms(settings, student, teacher)
@@ -133,8 +133,11 @@ def test_layers_of_the_model_in_training_keep_less_and_run_again_in_the_backward
 def test_all_stages_follow_the_setting(tmp_path: Path) -> None:
     for overrides in ([], [ON]):
         preset = load_preset([str(file_of(tmp_path, materials(tmp_path)))], overrides).preset
-        teacher, baseline = teacher_stage(preset, regression=False), baseline_stage(preset, 3, regression=False)
+        teacher, baseline = (
+            teacher_stage(preset, kind="classification"),
+            baseline_stage(preset, 3, kind="classification"),
+        )
         assert teacher is not None
         assert baseline is not None
-        stages = [teacher, *(student_stage(preset, stage, regression=False) for stage in preset.stage), baseline]
+        stages = [teacher, *(student_stage(preset, stage, kind="classification") for stage in preset.stage), baseline]
         assert {settings.gradient_checkpointing for settings in stages} == {bool(overrides)}

@@ -165,7 +165,7 @@ def step(method: str, models: Models, batch: Batch) -> dict[str, Tensor]:
     preset = load_preset([method, "rte"], [f"task.max_length={LONGEST}"]).preset
     found = {}
     for stage in preset.stage:
-        settings = student_stage(preset, stage, regression=False)
+        settings = student_stage(preset, stage, kind="classification")
         taking = settings.consistency is not None and settings.consistency.target == "ema"
         who = Models(models.student, models.teacher, models.average if taking else None)
         losses = StepLosses(settings, who, bound_terms(settings, who.student, who.teacher), autocast=nullcontext)
@@ -194,7 +194,7 @@ def test_the_loss_is_what_the_source_says(method: str, models: Models, batch: Ba
 def test_class_weights_reach_the_labels_term_alone(models: Models, batch: Batch) -> None:
     """The mean over examples of weight times cross-entropy; `logits` beside it stays as it is."""
     preset = load_preset(["kd", "rte"], ["stage.kd.objectives.labels=1.0"]).preset
-    settings = replace(student_stage(preset, preset.stage[0], regression=False), class_weights=(1.0, 2.0, 5.0))
+    settings = replace(student_stage(preset, preset.stage[0], kind="classification"), class_weights=(1.0, 2.0, 5.0))
     gold, counts = batch.labels, Counts(30, 30, len(LENGTHS))
     assert gold is not None
     found = {}

@@ -30,7 +30,7 @@ ERRORS = [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB
 
 def settings_of(*presets: str, items: tuple[str, ...] = ()) -> StageSettings:
     preset = load_preset([*presets, "rte"], items).preset
-    return student_stage(preset, preset.stage[0], regression=False)
+    return student_stage(preset, preset.stage[0], kind="classification")
 
 
 def stage_with(settings: StageSettings, backward: Callable[..., object]) -> StageRun:

@@ -32,7 +32,7 @@ from tests.refused_files import refuse
 ROWS = 400
 CPU = torch.device("cpu")
 SETTINGS = StageSettings(
-    name="kd", role="student", seed=7, regression=False, stage=Stage(name="kd", objectives={"logits": 1.0}), batch_size=8,
+    name="kd", role="student", seed=7, kind="classification", stage=Stage(name="kd", objectives={"logits": 1.0}), batch_size=8,
     learning_rate=1e-3, weight_decay=0.0, warmup=0.0, clip=1.0, accumulate=1, evaluate="epoch", keep_best=False, epochs=1.0,
 )  # fmt: skip
 FEW = replace(SETTINGS, epochs=None, fixed_steps=5)

@@ -1,0 +1,36 @@
+"""Kinds of tasks: what a row's label is, which metrics and which model outputs belong to it. Imports no pydantic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal["classification", "multilabel", "regression"]
+MetricName = Literal["accuracy", "f1", "f1_macro", "f1_micro", "matthews", "pearson", "spearman", "subset_accuracy"]
+
+
+@dataclass(frozen=True)
+class KindOfTask:
+    """One kind of task; the losses that belong to it are in `engine.distill.objectives`."""
+
+    answers: str
+    """What the labels of rows are, in words."""
+    metrics: tuple[str, ...]
+    """The metrics that can be asked for, the default first."""
+    problem_type: str
+    """What `transformers` calls it in a model's config."""
+
+
+KINDS: Mapping[Kind, KindOfTask] = MappingProxyType(
+    {
+        "classification": KindOfTask(
+            "classes", ("accuracy", "f1", "f1_macro", "matthews"), "single_label_classification"
+        ),
+        "multilabel": KindOfTask(
+            "sets of labels", ("f1_micro", "f1_macro", "subset_accuracy"), "multi_label_classification"
+        ),
+        "regression": KindOfTask("scores", ("pearson", "spearman"), "regression"),
+    }
+)
