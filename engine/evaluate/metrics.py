@@ -5,17 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.data.types import TaskSpec
+from engine.preset.kinds import ENTITY_METRICS
+from engine.record.entities import EntityCounts
 
 Array = npt.NDArray[Any]
 
 
-def compute(spec: TaskSpec, logits: Array, labels: Array) -> dict[str, float]:
+def compute(spec: TaskSpec, logits: Array, labels: Array, offsets: Array | None = None) -> dict[str, float]:
     """The metrics of a task, in its order, the primary one first; fractions of 1, correlations from -1 to 1.
 
     `logits` is (rows, classes), or (rows, 1) or (rows,) of scores; `labels` is (rows,), of several labels for a text
@@ -23,10 +26,13 @@ def compute(spec: TaskSpec, logits: Array, labels: Array) -> dict[str, float]:
     whose probability is at least 0.5, or the label's threshold (`TaskSpec.thresholds`). F1 is that of class 1, as in MRPC and QQP, where it is the positive one; f1_macro is the mean over
     the classes in `labels`, whatever classes are predicted, so that it means the same at every evaluation. f1_micro counts every
     label of every row, 2·TP / (2·TP + FP + FN), and subset_accuracy the rows whose labels are all right. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
+
+    Of labels by word, rows are words, and those of sentence s are rows `offsets[s]` to `offsets[s + 1]` (`TokenSet.answer_offsets`):
+    the entity metrics, which need them, compare the entities that the labels mark (`engine.record.entities`).
     """
     if len(labels) == 0 or len(logits) != len(labels):
         raise ValueError(f"{len(logits)} predictions for {len(labels)} labels")
-    return _measured(spec, predicted(spec, logits), np.asarray(labels))
+    return _measured(spec, predicted(spec, logits), np.asarray(labels), offsets)
 
 
 def predicted(spec: TaskSpec, logits: Array) -> Array:
@@ -57,11 +63,13 @@ def label_loss(spec: TaskSpec, logits: Array, labels: Array) -> float:
     return float(np.mean(log_sums - values[np.arange(len(gold)), gold]))
 
 
-def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array) -> dict[str, float]:
+def majority(
+    spec: TaskSpec, train_labels: Array, dev_labels: Array, offsets: Array | None = None
+) -> dict[str, float]:
     """The metrics on dev of a model that only knows the distribution of the training labels.
 
     It gives every row the most frequent class (or set of labels) in training, the first of several, or the mean score,
-    whose correlation with anything is 0.
+    whose correlation with anything is 0. Of labels by word, rows are words; `offsets` as in `compute`.
     """
     dev = np.asarray(dev_labels)
     if spec.kind == "regression":
@@ -70,7 +78,7 @@ def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array) -> dict[str
         sets, counts = np.unique(np.asarray(train_labels), axis=0, return_counts=True)
         return _measured(spec, np.broadcast_to(sets[counts.argmax()], dev.shape), dev)
     counts = np.bincount(np.asarray(train_labels), minlength=len(spec.labels))
-    return _measured(spec, np.full(len(dev), counts.argmax()), dev)
+    return _measured(spec, np.full(len(dev), counts.argmax()), dev, offsets)
 
 
 def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array) -> float:
@@ -89,8 +97,28 @@ def sigmoid(logits: Array) -> npt.NDArray[np.float64]:
         return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(logits, np.float64))))
 
 
-def _measured(spec: TaskSpec, predictions: Array, labels: Array) -> dict[str, float]:
-    return {name: METRICS[name](predictions, labels) for name in spec.metrics}
+def _measured(
+    spec: TaskSpec, predictions: Array, labels: Array, offsets: Array | None = None
+) -> dict[str, float]:
+    counts = None
+    if any(name in ENTITY_METRICS for name in spec.metrics):
+        if offsets is None:
+            raise ValueError("entities cannot be counted without the bounds of the sentences")
+        counts = entity_counts(spec, predictions, labels, offsets)
+    return {
+        name: getattr(counts, name.removeprefix("entity_")) if name in ENTITY_METRICS else METRICS[name](predictions, labels)
+        for name in spec.metrics
+    }
+
+
+def entity_counts(spec: TaskSpec, predictions: Array, labels: Array, offsets: Array) -> EntityCounts:
+    """How many entities all sentences have, how many were predicted, and how many of those are right."""
+    names = spec.labels
+    gold, own = ([names[index] for index in values.tolist()] for values in (labels, predictions))
+    total = EntityCounts()
+    for start, end in pairwise(np.asarray(offsets).tolist()):
+        total += EntityCounts.of(gold[start:end], own[start:end])
+    return total
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:

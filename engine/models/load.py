@@ -10,6 +10,7 @@ from typing import cast
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    BertForTokenClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -27,6 +28,7 @@ from engine.models.onnx_model import OnnxModel
 from engine.models.problem_types import MULTI_LABEL
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
+from engine.preset.kinds import TOKENS
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 from engine.user.consent import NONE, Consent
@@ -88,7 +90,7 @@ def load_teacher(
     if teacher.finetune is not None:
         seed = teacher.finetune.seed
         return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent, report=report)
-    read = _read(teacher, max_length, consent, report=report)
+    read = _read(teacher, max_length, consent, by_word=spec.kind == TOKENS, report=report)
     model = read.checkpoint.model
     _check_knows_task(read.checkpoint, teacher.model, spec)
     problem_type = model.config.problem_type  # which aligning overwrites
@@ -105,7 +107,7 @@ def load_classifier(source: schema.Teacher, *, consent: Consent = NONE, report: 
     report(f"loading {plain(source.model)}")
     if is_exported(folder):
         return cast(PreTrainedModel, OnnxModel(folder))
-    return read_checkpoint(folder, trust_remote_code=code).model
+    return read_checkpoint(folder, by_word=None, trust_remote_code=code).model
 
 
 def load_pretrained(
@@ -124,14 +126,14 @@ def load_pretrained(
     match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
     without one. Raises `ModelError` as `load_teacher` does.
     """
-    read = _read(source, max_length, consent, words, report)
+    read = _read(source, max_length, consent, words, report, by_word=spec.kind == TOKENS)
     checkpoint = read.checkpoint
     model, name = checkpoint.model, plain(source.model)
     outputs = output_of(model).out_features
     notes: tuple[str, ...] = ()
     fresh_head = True
     if checkpoint.fresh_output:
-        notes = (f"{name} has no classifier for sentences: it gets a new one",)
+        notes = (f"{name} has no classifier for {'words' if spec.kind == TOKENS else 'sentences'}: it gets a new one",)
     elif outputs != spec.outputs:
         notes = (f"{name} has {outputs} outputs, {plain(spec.name)} {describe(spec)}: a fresh output layer is trained",)
     else:
@@ -154,7 +156,7 @@ def load_with_tokenizer(source: schema.Teacher, *, consent: Consent = NONE, repo
         report(f"loading {plain(source.model)}")
         model = cast(PreTrainedModel, OnnxModel(folder))
         return LoadedModel(model, read_tokenizer(folder), True, (), False, model.config.problem_type)
-    read = _read(source, None, consent, report=report)
+    read = _read(source, None, consent, by_word=None, report=report)
     if read.checkpoint.fresh_output:
         sentence = f"{plain(source.model)} is not a trained classifier: it has no weights for the output layer"
         raise ModelError(sentence, kind="model-without-head")
@@ -178,6 +180,8 @@ def _read(
     consent: Consent,
     fallback: PreTrainedTokenizerBase | None = None,
     report: Report = unreported,
+    *,
+    by_word: bool | None,
 ) -> _Read:
     """The checkpoint, its tokenizer (or the one that `source` names), whose vocabulary must not be larger, and notes."""
     folder, code = _fetch(source, source.model, consent, revision=source.revision, report=report)
@@ -189,7 +193,7 @@ def _read(
         key = "teacher.tokenizer"
         other, other_code = _fetch(source, source.tokenizer, consent, weights=False, key=key, report=report)
     report(f"loading {plain(source.model)}")
-    checkpoint = read_checkpoint(folder, trust_remote_code=code)
+    checkpoint = read_checkpoint(folder, by_word=by_word, trust_remote_code=code)
     if fallback is not None and not has_tokenizer(other):
         words = fallback
     else:
@@ -315,7 +319,9 @@ def _scratch(
         pad_token_id=tokenizer.pad_token_id,
         attn_implementation="sdpa",
     )
+    kind = BertForTokenClassification if spec.kind == TOKENS else BertForSequenceClassification
+    config.architectures = [kind.__name__]
     with seeded(teacher.finetune.seed):
-        model = BertForSequenceClassification(config).eval()
+        model = kind(config).eval()
     name_outputs(model, spec)
     return LoadedModel(model, tokenizer, order_known=True, notes=(), fresh_head=True)

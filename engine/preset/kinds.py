@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["classification", "multilabel", "regression"]
-MetricName = Literal["accuracy", "f1", "f1_macro", "f1_micro", "matthews", "pearson", "spearman", "subset_accuracy"]
+Kind = Literal["classification", "multilabel", "regression", "token-classification"]
+MetricName = Literal[
+    "accuracy", "f1", "f1_macro", "f1_micro", "matthews", "pearson", "spearman", "subset_accuracy", "entity_f1",
+    "entity_precision", "entity_recall",
+]  # fmt: skip
+
+TOKENS: Kind = "token-classification"
+ENTITY_METRICS = ("entity_f1", "entity_precision", "entity_recall")
+"""Metrics of labels that mark entities (`engine.record.entities`)."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +26,8 @@ class KindOfTask:
     """What the labels of rows are, in words."""
     metrics: tuple[str, ...]
     """The metrics that can be asked for, the default first."""
-    problem_type: str
-    """What `transformers` calls it in a model's config."""
+    problem_type: str | None
+    """What `transformers` calls it in a model's config; None where the class of the model says it."""
 
 
 KINDS: Mapping[Kind, KindOfTask] = MappingProxyType(
@@ -32,5 +39,6 @@ KINDS: Mapping[Kind, KindOfTask] = MappingProxyType(
             "sets of labels", ("f1_micro", "f1_macro", "subset_accuracy"), "multi_label_classification"
         ),
         "regression": KindOfTask("scores", ("pearson", "spearman"), "regression"),
+        "token-classification": KindOfTask("labels of words", (*ENTITY_METRICS, "accuracy", "f1_macro"), None),
     }
 )

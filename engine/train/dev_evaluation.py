@@ -136,10 +136,14 @@ class Dev:
 
     def metrics(self, model: Any, split: str, *, report: Report = unreported, name: str = "model") -> dict[str, float]:
         """The task's metrics of a model on one split."""
-        return compute(self.spec, self.logits(model, split, report=report, name=name), self.labels(split))
+        return self.scored(self.logits(model, split, report=report, name=name), split)
+
+    def scored(self, logits: Logits, split: str) -> dict[str, float]:
+        """The task's metrics of logits on one split."""
+        return compute(self.spec, logits, self.labels(split), self.tokens[split].answer_offsets)
 
     def labels(self, split: str) -> Labels:
-        """The gold labels of one split (rows,)."""
+        """The gold labels of one split (rows,), of labels by word (words,)."""
         labels = self.tokens[split].labels
         assert labels is not None, "dev sets have labels"
         return labels
@@ -161,7 +165,7 @@ class Dev:
                 "model": name,
                 "split": split,
                 "primary": split == self.primary,
-                **self._figures(values, self.labels(split)),
+                **self._figures(values, self.tokens[split]),
             }
             for split, values in logits.items()
         ]
@@ -173,34 +177,30 @@ class Dev:
             score = -loss
         averaged = None
         if models.average is not None and losses.settings.trains_head:
-            averaged = compute(
-                self.spec, answers(models.average, self.primary, "self-teacher"), self.labels(self.primary)
-            )
+            averaged = self.scored(answers(models.average, self.primary, "self-teacher"), self.primary)
             events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": averaged})
         if self.train is not None and self._train_batches is not None and role != "teacher":
             phase = f"evaluating the {name} on train"
             values = predict(
                 models.student, self._train_batches, dtype=self.dtype, total=self._total, report=report, phase=phase
             )
-            assert self.train.labels is not None, "what is evaluated on has labels"
-            events.append(
-                {"model": name, "split": "train", "primary": False, **self._figures(values, self.train.labels)}
-            )
+            events.append({"model": name, "split": "train", "primary": False, **self._figures(values, self.train)})
         final = logits if self.dtype == torch.float32 else {}
         return Evaluation(score, metrics, tuple(events), averaged, final)
 
-    def _figures(self, logits: Logits, labels: Labels) -> dict[str, Any]:
+    def _figures(self, logits: Logits, tokens: TokenSet) -> dict[str, Any]:
         """Metrics and mean loss on gold labels, as an event stores them."""
+        assert tokens.labels is not None, "what is evaluated on has labels"
         return {
-            "metrics": compute(self.spec, logits, labels),
-            "label_loss": label_loss(self.spec, logits, labels),
+            "metrics": compute(self.spec, logits, tokens.labels, tokens.answer_offsets),
+            "label_loss": label_loss(self.spec, logits, tokens.labels),
         }
 
     def loss(self, losses: StepLosses, *, report: Report = unreported) -> tuple[float, dict[str, float]]:
         """The stage's loss and terms on the primary dev set: unmixed, without dropout, without consistency."""
         tokens = self.tokens[self.primary]
         pad_to = losses.settings.pad_to
-        counts = Counts.of(tokens.lengths, mixed=False, pad_to=pad_to)
+        counts = Counts.of(tokens.lengths, answers=tokens.answer_count(), mixed=False, pad_to=pad_to)
         student = losses.models.student
         training = student.training
         student.eval()

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from engine.data.tokens import TokenSet
 from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
-from engine.evaluate.metrics import compute, majority
+from engine.evaluate.metrics import majority
 from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import content_hash, save_model
 from engine.preset.schema import Preset
@@ -335,11 +335,12 @@ class Experiment:
         """Record the teacher's metrics; returns its logits on dev, which no longer change."""
         dev, spec = self.materials.dev, self.materials.data.spec
         teacher.requires_grad_(False)
-        floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary))[spec.primary]
+        bounds = dev.tokens[dev.primary].answer_offsets
+        floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary), bounds)[spec.primary]
         with self.session.phases.open("evaluating the teacher") as report:
             self.teacher_content = content_hash(teacher)
             answers = self._teacher_answers(teacher, dev, self.logits.get("teacher"), report=report)
-        metrics = {split: compute(spec, logits, dev.labels(split)) for split, logits in answers.items()}
+        metrics = {split: dev.scored(logits, split) for split, logits in answers.items()}
         for split, values in metrics.items():
             self.session.events.write(
                 "evaluation", stage=None, step=0, model="teacher", split=split, primary=split == dev.primary,

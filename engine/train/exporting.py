@@ -18,7 +18,6 @@ from engine.data.batches import Batch, collate
 from engine.data.load import load_task, source_name
 from engine.data.tokens import TokenSet, tokenise
 from engine.errors import CrildError, ModelError, RunError
-from engine.evaluate.metrics import compute
 from engine.evaluate.timing import Shape, measure
 from engine.models.export import limited, parameters
 from engine.models.families import positions
@@ -26,6 +25,7 @@ from engine.models.load import LoadedModel, load_classifier, load_teacher, load_
 from engine.models.onnx_export import write_half, write_int8, write_onnx
 from engine.models.onnx_model import OnnxModel
 from engine.models.transformers_logging import quiet
+from engine.preset.kinds import TOKENS
 from engine.preset.load import load_preset, load_run_preset
 from engine.preset.regular_file import read_regular
 from engine.preset.schema import Teacher
@@ -110,7 +110,7 @@ class _Subject:
             raise unnamed_classes(request["model"], data.spec)
         tokens = {
             split: tokenise(rows, loaded.tokenizer, preset.task.max_length, report=report, what=f"rows of {split}",
-                            source=source_name(preset.task, split))
+                            source=source_name(preset.task, split), by_word=data.spec.kind == TOKENS)
             for split, rows in {"train": data.train, **data.dev}.items()
         }  # fmt: skip
         train = tokens.pop("train")
@@ -143,7 +143,7 @@ class _Subject:
             with torch.inference_mode():
                 return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().numpy(), None
         logits = self.dev.logits(model, self.dev.primary, report=self.report, name=name)
-        return logits, compute(self.dev.spec, logits, self.dev.labels(self.dev.primary))[self.dev.spec.primary]
+        return logits, self.dev.scored(logits, self.dev.primary)[self.dev.spec.primary]
 
     def row(self) -> dict[str, Any]:
         """The original's row of the table."""

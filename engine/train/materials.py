@@ -23,6 +23,7 @@ from engine.models.attention import choose_attention
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
+from engine.preset.kinds import TOKENS
 from engine.preset.schema import Preset, Stage
 from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
@@ -72,7 +73,7 @@ class Materials:
 
     @property
     def train_labels(self) -> Labels:
-        """Gold labels of the training rows (rows,)."""
+        """Gold labels of the training rows (rows,), or of their words (words,)."""
         assert self.train.labels is not None, "a task has labels"
         return self.train.labels
 
@@ -99,7 +100,10 @@ def load_materials(
 
     def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
         source = source_name(preset.task, split)
-        return tokenise(rows, loaded.tokenizer, length, report=report, what=what, source=source, warn=warnings.append)
+        return tokenise(
+            rows, loaded.tokenizer, length, by_word=data.spec.kind == TOKENS, report=report, what=what, source=source,
+            warn=warnings.append,
+        )  # fmt: skip
 
     train = tokens_of(data.train, "training rows")
     dev = {split: tokens_of(rows, f"rows of {split}", split) for split, rows in data.dev.items()}
@@ -146,7 +150,8 @@ def inputs_of_stages(
             return materials.train
         tokenizer, length = materials.loaded.tokenizer, preset.task.max_length
         what = f"inputs of stage {stage.name}"
-        return tokenise(own[stage.name], tokenizer, length, report=report, what=what, warn=warn)
+        by_word = materials.data.spec.kind == TOKENS
+        return tokenise(own[stage.name], tokenizer, length, by_word=by_word, report=report, what=what, warn=warn)
 
     return {stage.name: of(stage) for stage in preset.stage}
 

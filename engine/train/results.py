@@ -10,7 +10,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from engine.data.types import TEST, TaskData
-from engine.evaluate.metrics import agreement, compute, majority
+from engine.evaluate.metrics import agreement, majority
 from engine.evaluate.predict import write_predictions, write_texts
 from engine.evaluate.timing import Shape, measure
 from engine.models.export import parameters
@@ -68,7 +68,7 @@ def measure_model(
     model: PreTrainedModel, dev: Dev, logits: LogitsBySplit, folder: Path | None = None
 ) -> dict[str, Any]:
     """Metrics on every dev split (from `logits`) and size of a model; `folder` has its weights."""
-    metrics = {split: compute(dev.spec, values, dev.labels(split)) for split, values in logits.items()}
+    metrics = {split: dev.scored(values, split) for split, values in logits.items()}
     test = {TEST: metrics[TEST]} if TEST in metrics else {}
     return {
         "metrics": metrics[dev.primary],
@@ -105,7 +105,7 @@ def closing(
     """The comparison in the closing table, from the measurements of each model: teacher, student, baseline if any."""
     teacher, student, baseline = models["teacher"], models["student"], models.get("baseline")
     spec, primary = dev.spec, dev.primary
-    floor = majority(spec, train_labels, dev.labels(primary))
+    floor = majority(spec, train_labels, dev.labels(primary), dev.tokens[primary].answer_offsets)
     own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
     comparable = theirs > least and student.get("head_trained", True)
     return {
@@ -145,7 +145,7 @@ def _test(
     return {
         TEST: {
             "rows": len(sets.tokens[TEST]),
-            "majority": majority(sets.spec, train_labels, sets.labels(TEST)),
+            "majority": majority(sets.spec, train_labels, sets.labels(TEST), sets.tokens[TEST].answer_offsets),
             "agreement": agreement(sets.spec, teacher["logits"][TEST], student["logits"][TEST]),
         }
     }
