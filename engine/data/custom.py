@@ -17,7 +17,7 @@ from engine.data.text_files import check_text, listed, repeated_header, shown
 from engine.data.types import TEST, Example, TaskData, TaskSpec
 from engine.errors import DataError
 from engine.data.word_labels import word_labels
-from engine.preset.kinds import ENTITY_METRICS, KINDS, TOKENS
+from engine.preset.kinds import ENTITY_METRICS, KINDS, TOKEN_CLASSIFICATION
 from engine.preset.text import plain
 from engine.record.entities import names_entities
 from engine.record.phases import Report, unreported
@@ -53,7 +53,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
             sentence = f"every score in column {shown(columns.label)} is {found['train'][0]}: there is nothing to learn"
             raise DataError(sentence, kind="single-score", file=train.path)
         order: tuple[str, ...] = ()
-    elif task.kind == TOKENS:
+    elif task.kind == TOKEN_CLASSIFICATION:
         texts, word_classes, order, sentences = word_labels(tables, columns)
         labels, notes = {**word_classes}, [*notes, *sentences]
     elif task.kind == "multilabel":
@@ -145,7 +145,7 @@ def _several_labels(
 def _metrics(task: Task, order: Sequence[str]) -> tuple[str, ...]:
     """The metrics to report; preset checks already ensure that they fit the kind of task."""
     default: tuple[str, ...] = KINDS[task.kind or "classification"].metrics[:1]
-    if task.kind == TOKENS:
+    if task.kind == TOKEN_CLASSIFICATION:
         default = (*ENTITY_METRICS, "accuracy") if names_entities(order) else ("accuracy",)
     metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else default
     if "f1" in metrics and len(order) != 2:

@@ -8,7 +8,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -494,4 +494,5 @@ def _stored(path: Path, key: str, tokens: _Tokens, warn: Callable[[str], object]
     except (OSError, DamagedFileError) as fault:
         log.warning("tokens cannot be cached (%s): %s", cause(fault) if isinstance(fault, OSError) else fault, path)
         return tokens
-    return _Tokens(arrays["offsets"], arrays["input_ids"], arrays.get("type_ids"), tokens.cut)
+    mapped = {name: arrays.get(name) for name in ("type_ids", "words")}
+    return replace(tokens, offsets=arrays["offsets"], input_ids=arrays["input_ids"], **mapped)

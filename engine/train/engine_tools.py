@@ -21,7 +21,7 @@ from engine.errors import CrildError
 from engine.launch.devices import cores
 from engine.models.export import parameters
 from engine.models.load import load_teacher
-from engine.preset.kinds import TOKENS
+from engine.preset.kinds import TOKEN_CLASSIFICATION
 from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Task, Teacher
 from engine.preset.text import plain
@@ -82,7 +82,7 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
             rows,
             loaded.tokenizer,
             length,
-            by_word=data.spec.kind == TOKENS,
+            by_word=data.spec.kind == TOKEN_CLASSIFICATION,
             report=report,
             what=f"rows of {split}",
             source=source_name(preset.task, split),
