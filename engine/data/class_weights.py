@@ -8,7 +8,7 @@ from typing import Literal
 
 from engine.data.types import TaskData, TaskSpec
 from engine.errors import CrildError, PresetError
-from engine.preset.kinds import TOKEN_CLASSIFICATION
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import listed, nearest, shown
 
 KEY = "train.class_weights"
@@ -35,7 +35,7 @@ def class_weights(setting: ClassWeights | None, data: TaskData) -> tuple[float, 
     from engine.data.examples import Examples, flat_labels  # numpy is only needed here: preflight checks weights, too
 
     labels = Examples.of(data.train).labels
-    if data.spec.kind == TOKEN_CLASSIFICATION and labels is not None:
+    if data.spec.kind == WORD_LABELS and labels is not None:
         labels = flat_labels(labels)
     if data.spec.kind == "multilabel" and labels is not None:
         have = labels.sum(axis=0, dtype=int).tolist()

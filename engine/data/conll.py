@@ -94,7 +94,9 @@ def table_of(
             wanted = names if wanted is None else wanted
             for name in wanted:
                 if name not in names:
-                    sentence_of_error = f"there is no column {shown(name)}: a file of this form has columns 1 to {len(names)}"
+                    sentence_of_error = (
+                        f"there is no column {shown(name)}: a file of this form has columns 1 to {len(names)}"
+                    )
                     raise DataError(sentence_of_error, kind="no-such-column", file=str(path), line=sentence.line)
             values = {name: [] for name in wanted}
         lines.append(sentence.line)

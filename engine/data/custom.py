@@ -15,9 +15,9 @@ from engine.data.label_columns import class_indices, class_names, label_order, s
 from engine.data.label_sets import label_names, label_separator, label_sets, matrix_of, switches
 from engine.data.text_files import check_text, listed, repeated_header, shown
 from engine.data.types import TEST, Example, TaskData, TaskSpec
-from engine.errors import DataError
 from engine.data.word_labels import word_labels
-from engine.preset.kinds import ENTITY_METRICS, KINDS, TOKEN_CLASSIFICATION
+from engine.errors import DataError
+from engine.preset.kinds import ENTITY_METRICS, KINDS, WORD_LABELS
 from engine.preset.text import plain
 from engine.record.entities import names_entities
 from engine.record.phases import Report, unreported
@@ -53,7 +53,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
             sentence = f"every score in column {shown(columns.label)} is {found['train'][0]}: there is nothing to learn"
             raise DataError(sentence, kind="single-score", file=train.path)
         order: tuple[str, ...] = ()
-    elif task.kind == TOKEN_CLASSIFICATION:
+    elif task.kind == WORD_LABELS:
         texts, word_classes, order, sentences = word_labels(tables, columns)
         labels, notes = {**word_classes}, [*notes, *sentences]
     elif task.kind == "multilabel":
@@ -145,7 +145,7 @@ def _several_labels(
 def _metrics(task: Task, order: Sequence[str]) -> tuple[str, ...]:
     """The metrics to report; preset checks already ensure that they fit the kind of task."""
     default: tuple[str, ...] = KINDS[task.kind or "classification"].metrics[:1]
-    if task.kind == TOKEN_CLASSIFICATION:
+    if task.kind == WORD_LABELS:
         default = (*ENTITY_METRICS, "accuracy") if names_entities(order) else ("accuracy",)
     metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else default
     if "f1" in metrics and len(order) != 2:
@@ -157,9 +157,7 @@ def _metrics(task: Task, order: Sequence[str]) -> tuple[str, ...]:
     return metrics
 
 
-def _examples(
-    table: Table, split: str, columns: Columns, texts: TextColumn, labels: LabelArray | None
-) -> Examples:
+def _examples(table: Table, split: str, columns: Columns, texts: TextColumn, labels: LabelArray | None) -> Examples:
     pairs = _texts(table, columns.pair) if columns.pair else None
     ids = TextColumn.of(_ids(table, columns.id)) if columns.id else NumberedIds(split, range(len(table)))
     return Examples(ids, texts, pairs, labels)

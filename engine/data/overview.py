@@ -24,7 +24,7 @@ from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_fi
 from engine.data.tokenizer_facts import TokenizerFacts
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskData
-from engine.preset.kinds import TOKEN_CLASSIFICATION
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.regular_file import read_regular
 from engine.preset.schema import Preset, Teacher
 from engine.preset.source_names import cached_repository, is_path
@@ -94,8 +94,8 @@ def _repeated(rows: Sequence[Example]) -> int:
 def _labels(data: TaskData, rows: Examples) -> dict[str, Any]:
     """Rows (of labels by word: words) of each class or label; of scores the lowest, the mean and the highest."""
     assert rows.labels is not None, "the rows of a task have labels"
-    if data.spec.kind in ("classification", TOKEN_CLASSIFICATION):
-        each = flat_labels(rows.labels) if data.spec.kind == TOKEN_CLASSIFICATION else rows.labels.astype(np.int64)
+    if data.spec.kind in ("classification", WORD_LABELS):
+        each = flat_labels(rows.labels) if data.spec.kind == WORD_LABELS else rows.labels.astype(np.int64)
         counts = np.bincount(each, minlength=len(data.spec.labels)).tolist()
         return {name: counts[index] for index, name in enumerate(data.spec.labels)}
     if data.spec.kind == "multilabel":

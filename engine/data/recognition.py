@@ -19,7 +19,7 @@ from engine.data.label_columns import MANY_CLASSES, class_names, is_fraction, na
 from engine.data.label_sets import SWITCHES
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
-from engine.preset.kinds import KINDS, TOKEN_CLASSIFICATION, Kind
+from engine.preset.kinds import KINDS, WORD_LABELS, Kind
 from engine.preset.source_names import is_conll
 from engine.preset.text import plain
 from engine.record.entities import names_entities
@@ -56,7 +56,7 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
     if task.files.dev is None and task.dev_share is None:
         changes["dev_share"] = DEV_SHARE
     is_named = {"text", "label"} <= named or {"text", "labels"} <= named
-    if task.kind is not None and (is_named or (not by_name_alone and task.kind != TOKEN_CLASSIFICATION)):
+    if task.kind is not None and (is_named or (not by_name_alone and task.kind != WORD_LABELS)):
         return Recognised(task.model_copy(update=changes) if changes else task)
     path = Path(task.files.train)
     table = read_table_head(path)
@@ -64,12 +64,10 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
         from engine.preset.schema import Columns
 
         own = {} if task.columns is None else task.columns.model_dump(exclude_unset=True)
-        changes |= {"kind": TOKEN_CLASSIFICATION, "columns": Columns(**{**own, "text": words[0], "label": words[1]})}
+        changes |= {"kind": WORD_LABELS, "columns": Columns(**{**own, "text": words[0], "label": words[1]})}
         check_table(path, list(words))
         what = "column" if is_conll(path) else "list"
-        note = (
-            f"{plain(path.name)}: {what} {shown(words[0])} is the words, {what} {shown(words[1])} their labels (token classification)."
-        )
+        note = f"{plain(path.name)}: {what} {shown(words[0])} is the words, {what} {shown(words[1])} their labels (token classification)."
         return Recognised(task.model_copy(update=changes), (note,))
     columns, switches = _columns(task, table, named, by_name_alone=by_name_alone)
     check_table(path, [*columns.values(), *switches])
@@ -101,7 +99,7 @@ def _word_columns(task: Task, table: Table, named: set[str]) -> tuple[str, str] 
     names = list(table.values)
     own = {role: str(getattr(task.columns, role)) for role in ("text", "label") if role in named}
     conll = is_conll(Path(table.path))
-    if task.kind not in (None, TOKEN_CLASSIFICATION) or (not conll and task.kind is None and not _has_lists(table, names)):
+    if task.kind not in (None, WORD_LABELS) or (not conll and task.kind is None and not _has_lists(table, names)):
         return None
     if conll:
         words, label = likely_columns(names)

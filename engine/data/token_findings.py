@@ -206,4 +206,6 @@ def _cut(inputs: TokenisedInputs) -> Iterator[Finding]:
             f"{' and '.join(why)}"
         )
         facts = {"inputs": inputs.name, "words": total, "cut": cut, "without_tokens": vanished}
-        yield Finding(sentence, kind="words-without-answer", severity=severity_of((cut + vanished) / total), facts=facts)
+        yield Finding(
+            sentence, kind="words-without-answer", severity=severity_of((cut + vanished) / total), facts=facts
+        )

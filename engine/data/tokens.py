@@ -416,9 +416,10 @@ def word_starts(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
     begins = [0, *(at + 1 for at, letter in enumerate(text) if letter == " ")]
     found, last = [], -1
     for start, end in spans:
-        while start < end and text[start] == " ":
-            start += 1
-        word = bisect_right(begins, start) - 1 if start < end else last
+        first = next(
+            (at for at in range(start, end) if text[at] != " "), None
+        )  # some pieces begin with the space before them
+        word = last if first is None else bisect_right(begins, first) - 1
         found.append(word if word > last else -1)
         last = max(last, word)
     return found

@@ -20,7 +20,7 @@ from engine.record.entities import entities, names_entities, scheme_of
 if TYPE_CHECKING:
     from engine.preset.schema import Columns
 
-_NEW_NAMES = "--set 'task.columns.label_names=[\"O\", \"B-PER\", ...]'"
+_NEW_NAMES = '--set \'task.columns.label_names=["O", "B-PER", ...]\''
 
 
 def word_labels(
@@ -106,10 +106,14 @@ def _name(table: Table, column: str, label: Any, row: int, names: Sequence[str] 
         sentence = f"{shown(label)} among the labels in column {shown(column)} is no name of a label"
         raise table.fault(sentence, [row], kind="bad-word-label")
     if names is None:
-        sentence = f"the labels in column {shown(column)} are numbers without names: name them in their order, {_NEW_NAMES}"
+        sentence = (
+            f"the labels in column {shown(column)} are numbers without names: name them in their order, {_NEW_NAMES}"
+        )
         raise table.fault(sentence, [row], kind="unnamed-word-labels")
     if not 0 <= label < len(names):
-        sentence = f"the label {label} in column {shown(column)} has no name; named are 0 to {len(names) - 1}: {listed(names)}"
+        sentence = (
+            f"the label {label} in column {shown(column)} has no name; named are 0 to {len(names) - 1}: {listed(names)}"
+        )
         raise table.fault(sentence, [row], kind="label-not-named")
     return names[label]
 
@@ -118,7 +122,9 @@ def _order(train: Table, columns: Columns, names: Sequence[Sequence[str]]) -> tu
     """The labels of the training file: in the order in which they are named, otherwise sorted naturally."""
     found = {name for row in names for name in row}
     if len(found) < 2:
-        sentence = f"every label in column {shown(columns.label)} is {shown(next(iter(found)))}: there is nothing to learn"
+        sentence = (
+            f"every label in column {shown(columns.label)} is {shown(next(iter(found)))}: there is nothing to learn"
+        )
         raise DataError(sentence, kind="single-class", file=train.path)
     total = sum(map(len, names))
     if len(found) > MANY_CLASSES and len(found) > total / 10:
@@ -133,15 +139,15 @@ def _order(train: Table, columns: Columns, names: Sequence[Sequence[str]]) -> tu
     return tuple(sorted(found, key=natural))
 
 
-def _check_known(
-    table: Table, column: str, names: Sequence[Sequence[str]], order: Sequence[str], train: str
-) -> None:
+def _check_known(table: Table, column: str, names: Sequence[Sequence[str]], order: Sequence[str], train: str) -> None:
     """Raises DataError for a label that the training file lacks."""
     known = set(order)
     unknown = [row for row, labels in enumerate(names) if not known.issuperset(labels)]
     if unknown:
         name = next(name for name in names[unknown[0]] if name not in known)
-        sentence = f"the label {shown(name)} in column {shown(column)} is not in {train}, whose labels are {listed(order)}"
+        sentence = (
+            f"the label {shown(name)} in column {shown(column)} is not in {train}, whose labels are {listed(order)}"
+        )
         raise table.fault(sentence, unknown, kind="unknown-label")
 
 
@@ -151,7 +157,9 @@ def _notes(
     """What the labels are, and where they depart from their scheme."""
     notes = [f"Each word has one of {len(order)} labels, in the order of the model's outputs: {listed(order)}."]
     if not names_entities(order):
-        notes.append("The labels mark no entities (O, and labels such as B-PER and I-PER), so each word counts by itself.")
+        notes.append(
+            "The labels mark no entities (O, and labels such as B-PER and I-PER), so each word counts by itself."
+        )
         return notes
     types = sorted({kind for row in names["train"] for kind, _, _ in entities(row)})
     scheme = scheme_of(names["train"])

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from engine.distill.activations import LAYER_STATES
 from engine.distill.row_scores import Total, at_least_fp32, row_kl, row_mse, total
-from engine.preset.kinds import TOKEN_CLASSIFICATION, Kind
+from engine.preset.kinds import WORD_LABELS, Kind
 
 
 def examples(mask: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def logits(
         return total(_bernoulli_kl(cool, target).mean(-1) * temperature**2, examples(rows))
     target = target.log_softmax(-1)
     values = (target.exp() * (target - cool.log_softmax(-1))).sum(-1) * temperature**2
-    if kind != TOKEN_CLASSIFICATION:
+    if kind != WORD_LABELS:
         return total(values, examples(rows))
     first = rows.bool().to(values.dtype)
     weights = first if lam is None else lam * first + (1 - lam) * first.flip(0)
@@ -147,11 +147,11 @@ def labels(
         if kind == "multilabel":
             applies = target.to(output.dtype)
             return F.binary_cross_entropy_with_logits(output, applies, pos_weight=weights, reduction="none").mean(-1)
-        by_class = output.transpose(1, 2) if kind == TOKEN_CLASSIFICATION else output  # a negative class has no loss
+        by_class = output.transpose(1, 2) if kind == WORD_LABELS else output  # a negative class has no loss
         return F.cross_entropy(by_class, target.long(), weight=weights, reduction="none")
 
     values = loss(gold) if lam is None else lam * loss(gold) + (1 - lam) * loss(gold.flip(0))
-    return (values.sum(), rows.bool().sum()) if kind == TOKEN_CLASSIFICATION else total(values, examples(rows))
+    return (values.sum(), rows.bool().sum()) if kind == WORD_LABELS else total(values, examples(rows))
 
 
 def _bernoulli_kl(student: Tensor, teacher: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions
 from engine.distill.row_scores import Total, log_rows, near
 from engine.distill.transport import Flow
 from engine.preset import schema
-from engine.preset.kinds import TOKEN_CLASSIFICATION, Kind
+from engine.preset.kinds import WORD_LABELS, Kind
 from engine.preset.names import HEAD_OBJECTIVES
 
 WidthProjection = Callable[[Tensor], Tensor]
@@ -67,7 +67,7 @@ class Term:
     @property
     def by_word(self) -> bool:
         """Whether a position is the first piece of a word, as of labels and logits where a task has labels by word."""
-        return self.kind == TOKEN_CLASSIFICATION and self.name in HEAD_OBJECTIVES
+        return self.kind == WORD_LABELS and self.name in HEAD_OBJECTIVES
 
     def window(self, student: int, teacher: int | None = None) -> int | None:
         """How far both layers of a pair look (or one student layer): the narrower window, None where there is none."""

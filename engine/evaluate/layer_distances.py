@@ -169,7 +169,11 @@ def compare(
                     totals[key].append(distillation_loss(term, replace(own), replace(other)))
                 for (above, below), cka in similarity.items():
                     cka.add(own.hidden[below], other.hidden[above], own.mask)
-                output.append(objectives.logits(own.logits, other.logits, own.mask if batch.answers is None else batch.answers, kind=kind))
+                output.append(
+                    objectives.logits(
+                        own.logits, other.logits, own.mask if batch.answers is None else batch.answers, kind=kind
+                    )
+                )
                 logits[0].append(batch.of_answers(own.logits.float()))
                 logits[1].append(batch.of_answers(other.logits.float()))
     finally:

@@ -63,9 +63,7 @@ def label_loss(spec: TaskSpec, logits: Array, labels: Array) -> float:
     return float(np.mean(log_sums - values[np.arange(len(gold)), gold]))
 
 
-def majority(
-    spec: TaskSpec, train_labels: Array, dev_labels: Array, offsets: Array | None = None
-) -> dict[str, float]:
+def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array, offsets: Array | None = None) -> dict[str, float]:
     """The metrics on dev of a model that only knows the distribution of the training labels.
 
     It gives every row the most frequent class (or set of labels) in training, the first of several, or the mean score,
@@ -97,16 +95,16 @@ def sigmoid(logits: Array) -> npt.NDArray[np.float64]:
         return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(logits, np.float64))))
 
 
-def _measured(
-    spec: TaskSpec, predictions: Array, labels: Array, offsets: Array | None = None
-) -> dict[str, float]:
+def _measured(spec: TaskSpec, predictions: Array, labels: Array, offsets: Array | None = None) -> dict[str, float]:
     counts = None
     if any(name in ENTITY_METRICS for name in spec.metrics):
         if offsets is None:
             raise ValueError("entities cannot be counted without the bounds of the sentences")
         counts = entity_counts(spec, predictions, labels, offsets)
     return {
-        name: getattr(counts, name.removeprefix("entity_")) if name in ENTITY_METRICS else METRICS[name](predictions, labels)
+        name: getattr(counts, name.removeprefix("entity_"))
+        if name in ENTITY_METRICS
+        else METRICS[name](predictions, labels)
         for name in spec.metrics
     }
 

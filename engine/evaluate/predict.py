@@ -20,7 +20,7 @@ from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskSpec
 from engine.errors import RunError
 from engine.evaluate.metrics import predicted, sigmoid
-from engine.preset.kinds import TOKEN_CLASSIFICATION
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import json_escaped
 from engine.record.files import cause, finite, write_atomic
 from engine.record.phases import Report, counted, unreported
@@ -247,7 +247,7 @@ def by_place(places: Sequence[int], values: Sequence[T]) -> list[T | None]:
 
 def _rows(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> Iterator[dict[str, Any]]:
     """The objects of `write_predictions`."""
-    if spec.kind == TOKEN_CLASSIFICATION:
+    if spec.kind == WORD_LABELS:
         yield from _word_rows(tokens, logits, spec)
         return
     scores = spec.kind == "regression"

@@ -28,7 +28,7 @@ from engine.models.onnx_model import OnnxModel
 from engine.models.problem_types import MULTI_LABEL
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
-from engine.preset.kinds import TOKEN_CLASSIFICATION
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 from engine.user.consent import NONE, Consent
@@ -90,7 +90,7 @@ def load_teacher(
     if teacher.finetune is not None:
         seed = teacher.finetune.seed
         return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent, report=report)
-    read = _read(teacher, max_length, consent, by_word=spec.kind == TOKEN_CLASSIFICATION, report=report)
+    read = _read(teacher, max_length, consent, by_word=spec.kind == WORD_LABELS, report=report)
     model = read.checkpoint.model
     _check_knows_task(read.checkpoint, teacher.model, spec)
     problem_type = model.config.problem_type  # which aligning overwrites
@@ -126,14 +126,16 @@ def load_pretrained(
     match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
     without one. Raises `ModelError` as `load_teacher` does.
     """
-    read = _read(source, max_length, consent, words, report, by_word=spec.kind == TOKEN_CLASSIFICATION)
+    read = _read(source, max_length, consent, words, report, by_word=spec.kind == WORD_LABELS)
     checkpoint = read.checkpoint
     model, name = checkpoint.model, plain(source.model)
     outputs = output_of(model).out_features
     notes: tuple[str, ...] = ()
     fresh_head = True
     if checkpoint.fresh_output:
-        notes = (f"{name} has no classifier for {'words' if spec.kind == TOKEN_CLASSIFICATION else 'sentences'}: it gets a new one",)
+        notes = (
+            f"{name} has no classifier for {'words' if spec.kind == WORD_LABELS else 'sentences'}: it gets a new one",
+        )
     elif outputs != spec.outputs:
         notes = (f"{name} has {outputs} outputs, {plain(spec.name)} {describe(spec)}: a fresh output layer is trained",)
     else:
@@ -319,7 +321,7 @@ def _scratch(
         pad_token_id=tokenizer.pad_token_id,
         attn_implementation="sdpa",
     )
-    kind = BertForTokenClassification if spec.kind == TOKEN_CLASSIFICATION else BertForSequenceClassification
+    kind = BertForTokenClassification if spec.kind == WORD_LABELS else BertForSequenceClassification
     config.architectures = [kind.__name__]
     with seeded(teacher.finetune.seed):
         model = kind(config).eval()

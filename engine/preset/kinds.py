@@ -13,7 +13,7 @@ MetricName = Literal[
     "entity_precision", "entity_recall",
 ]  # fmt: skip
 
-TOKEN_CLASSIFICATION: Kind = "token-classification"
+WORD_LABELS: Kind = "token-classification"
 ENTITY_METRICS = ("entity_f1", "entity_precision", "entity_recall")
 """Metrics of labels that mark entities (`engine.record.entities`)."""
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from engine.preset.field_types import Fault
-from engine.preset.kinds import KINDS, TOKEN_CLASSIFICATION
+from engine.preset.kinds import KINDS, WORD_LABELS
 from engine.preset.names import (
     EMD_OBJECTIVES,
     HEAD_OBJECTIVES,
@@ -64,7 +64,7 @@ def of_task(task: Task) -> Iterator[Fault]:
     for metric in task.metrics or ():
         if task.kind is not None and metric not in KINDS[task.kind].metrics:
             yield Fault(("metrics", "kind"), f"{metric} is not a metric for {task.kind}", "unsuitable-metric")
-    if task.kind == TOKEN_CLASSIFICATION and task.label_noise > 0:
+    if task.kind == WORD_LABELS and task.label_noise > 0:
         sentence = "label_noise is not defined for labels of words"
         yield Fault(("label_noise", "kind"), sentence, "noise-in-word-labels")
     if task.columns is not None:
@@ -78,10 +78,10 @@ def _of_columns(task: Task, columns: Columns) -> Iterator[Fault]:
     if columns.labels is not None and (columns.label != "label" or columns.separator is not None):
         sentence = "columns.labels names a column for each label, so it excludes columns.label and columns.separator"
         yield Fault(("columns.labels", "columns"), sentence, "labels-and-label")
-    if columns.label_names is not None and task.kind not in (None, TOKEN_CLASSIFICATION):
-        sentence = f'columns.label_names is for labels of words: set kind = "{TOKEN_CLASSIFICATION}"'
+    if columns.label_names is not None and task.kind not in (None, WORD_LABELS):
+        sentence = f'columns.label_names is for labels of words: set kind = "{WORD_LABELS}"'
         yield Fault(("columns.label_names", "kind"), sentence, "label-names-without-words")
-    if columns.pair is not None and task.kind == TOKEN_CLASSIFICATION:
+    if columns.pair is not None and task.kind == WORD_LABELS:
         sentence = "labels of words are for single texts: remove columns.pair"
         yield Fault(("columns.pair", "kind"), sentence, "pairs-of-word-labels")
     for key in ("labels", "separator"):

@@ -130,7 +130,8 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> Scheme:
             total += 1
             begin, last = (parts[place] for place in (start, end - 1))
             before = parts[start - 1] if start else None
-            assert begin is not None and last is not None
+            assert begin is not None
+            assert last is not None
             if begin[0] not in _BEGINS:
                 loose += 1
                 first_loose = first_loose or (number, start)

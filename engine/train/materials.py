@@ -23,7 +23,7 @@ from engine.models.attention import choose_attention
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
-from engine.preset.kinds import TOKEN_CLASSIFICATION
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.schema import Preset, Stage
 from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
@@ -101,7 +101,7 @@ def load_materials(
     def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
         source = source_name(preset.task, split)
         return tokenise(
-            rows, loaded.tokenizer, length, by_word=data.spec.kind == TOKEN_CLASSIFICATION, report=report, what=what, source=source,
+            rows, loaded.tokenizer, length, by_word=data.spec.kind == WORD_LABELS, report=report, what=what, source=source,
             warn=warnings.append,
         )  # fmt: skip
 
@@ -150,7 +150,7 @@ def inputs_of_stages(
             return materials.train
         tokenizer, length = materials.loaded.tokenizer, preset.task.max_length
         what = f"inputs of stage {stage.name}"
-        by_word = materials.data.spec.kind == TOKEN_CLASSIFICATION
+        by_word = materials.data.spec.kind == WORD_LABELS
         return tokenise(own[stage.name], tokenizer, length, by_word=by_word, report=report, what=what, warn=warn)
 
     return {stage.name: of(stage) for stage in preset.stage}

@@ -25,7 +25,7 @@ from engine.evaluate.predict import LengthBatches, Logits, predict
 from engine.evaluate.weight_noise import spread, under_noise
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
-from engine.preset.kinds import TOKEN_CLASSIFICATION
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.load import load_run_preset
 from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
@@ -257,7 +257,7 @@ def load_subject(
     tokens = {
         side: tokenise(
             few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length,
-            by_word=data.spec.kind == TOKEN_CLASSIFICATION,
+            by_word=data.spec.kind == WORD_LABELS,
         )
         for side, rows in zip(SIDES, (data.train, data.dev[data.primary_dev]), strict=True)
     }  # fmt: skip
@@ -314,7 +314,7 @@ def _teacher(
     weights = content_hash(loaded.model)
     if not loaded.order_known:
         pad_id = int(loaded.tokenizer.pad_token_id or 0)
-        by_word = data.spec.kind == TOKEN_CLASSIFICATION
+        by_word = data.spec.kind == WORD_LABELS
         length = preset.task.max_length
         dev = tokenise(data.dev[data.primary_dev], loaded.tokenizer, length, by_word=by_word, report=report)
         loaded.model.to(device)

@@ -64,7 +64,12 @@ class Counts:
         if pad_to is not None:
             lengths = np.full_like(lengths, pad_to)
         own = int(lengths.sum())
-        return Counts(int(np.maximum(lengths, lengths[::-1]).sum()) if mixed else own, own, len(lengths), len(lengths) if answers is None else answers)
+        return Counts(
+            int(np.maximum(lengths, lengths[::-1]).sum()) if mixed else own,
+            own,
+            len(lengths),
+            len(lengths) if answers is None else answers,
+        )
 
     def of_term(self, name: str) -> int | Tensor:
         """What a distillation term is divided by."""

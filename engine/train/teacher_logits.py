@@ -25,7 +25,7 @@ from engine.data.tokens import TokenSet
 from engine.distill.activations import ActivationSpec
 from engine.models.export import content_hash
 from engine.models.partial_encoder import PartialEncoder
-from engine.preset.kinds import TOKEN_CLASSIFICATION
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import plain
 from engine.record.files import cause, write_all
 from engine.record.inventory import PARTIAL, PARTIAL_MARK
@@ -53,7 +53,7 @@ def can_cache(settings: StageSettings) -> bool:
 
     Where labels are by word, the teacher answers in each step: its answers would take more room than the texts many times over.
     """
-    return "logits" in settings.stage.terms() and settings.mixup is None and settings.kind != TOKEN_CLASSIFICATION
+    return "logits" in settings.stage.terms() and settings.mixup is None and settings.kind != WORD_LABELS
 
 
 def teacher_logits(
