@@ -495,5 +495,7 @@ def _stored(path: Path, key: str, tokens: _Tokens, warn: Callable[[str], object]
     except (OSError, DamagedFileError) as fault:
         log.warning("tokens cannot be cached (%s): %s", cause(fault) if isinstance(fault, OSError) else fault, path)
         return tokens
-    mapped = {name: arrays.get(name) for name in ("type_ids", "words")}
-    return replace(tokens, offsets=arrays["offsets"], input_ids=arrays["input_ids"], **mapped)
+    return replace(
+        tokens, offsets=arrays["offsets"], input_ids=arrays["input_ids"], type_ids=arrays.get("type_ids"),
+        words=arrays.get("words"),
+    )  # fmt: skip

@@ -36,21 +36,19 @@ def names_entities(labels: Iterable[str]) -> bool:
 
 
 def entities(labels: Sequence[str | None]) -> list[Entity]:
-    """The entities in the labels of a sentence, in their order. None and labels without a prefix are outside of all."""
+    """The entities in the labels of a sentence, in their order. Labels without a prefix are outside of all; words without a label
+    (None) are passed over, as if they were not there."""
     found: list[Entity] = []
-    start, last, open_type = 0, "", None
+    start, end, last, open_type = 0, 0, "", None
     for index, label in enumerate((*labels, OUTSIDE)):
-        parts = None if label is None or label == OUTSIDE else prefix_and_type(label)
-        continues = parts is not None and open_type == parts[1] and parts[0] not in _BEGINS and last not in _ENDS
-        if continues:
-            assert parts is not None
-            last = parts[0]
+        if label is None:
             continue
-        if open_type is not None:
-            found.append((open_type, start, index))
-        open_type = None
-        if parts is not None:
-            (last, open_type), start = parts, index
+        parts = None if label == OUTSIDE else prefix_and_type(label)
+        if parts is None or open_type != parts[1] or parts[0] in _BEGINS or last in _ENDS:
+            if open_type is not None:
+                found.append((open_type, start, end))
+            open_type, start = None if parts is None else parts[1], index
+        last, end = "" if parts is None else parts[0], index + 1
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,26 +28,29 @@ class Answers:
     """The answers of one student to one dev set, in the order of its rows.
 
     Of a classification, labels and predictions are indices into `classes`; of a regression, which has no classes, scores; of
-    several labels for a text, 1 or 0 for each of `classes`; of labels by word, which have no `classes` either, the label of each
-    word, None for one without an answer.
+    several labels for a text, 1 or 0 for each of `classes`.
     `dev` is a hash of the examples' ids and labels: only answers to the same examples can be paired.
     """
 
     dev: str
     classes: tuple[str, ...]
-    labels: tuple[float, ...] | tuple[tuple[int, ...], ...] | tuple[WordAnswers, ...]
-    predictions: tuple[float, ...] | tuple[tuple[int, ...], ...] | tuple[WordAnswers, ...]
-    by_word: bool = False
+    labels: tuple[float, ...] | tuple[tuple[int, ...], ...]
+    predictions: tuple[float, ...] | tuple[tuple[int, ...], ...]
+    words: tuple[tuple[WordAnswers, WordAnswers], ...] = ()
+    """Where labels are by word, labels and predictions of each row's words; `labels` and `predictions` are empty then."""
+
+    def __len__(self) -> int:
+        return len(self.words) or len(self.labels)
+
+    @property
+    def by_word(self) -> bool:
+        """Whether labels are by word."""
+        return bool(self.words)
 
     @property
     def several(self) -> bool:
         """Whether a text can have several labels."""
         return not self.by_word and isinstance(self.labels[0], tuple)
-
-    def words(self) -> Iterator[tuple[WordAnswers, WordAnswers]]:
-        """Labels and predictions of each row's words, where labels are by word."""
-        assert self.by_word
-        yield from zip(self.labels, self.predictions, strict=True)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ def _answers(path: Path, rows: Sequence[Mapping[str, Any]]) -> Answers:
     try:
         dev = hashlib.sha256(repr([(row["id"], row["label"]) for row in rows]).encode("utf-8", "replace")).hexdigest()
         if "word_probabilities" in rows[0]:
-            return Answers(dev, (), _by_word(rows, "label"), _by_word(rows, "prediction"), by_word=True)
+            words = zip(_by_word(rows, "label"), _by_word(rows, "prediction"), strict=True)
+            return Answers(dev, (), (), (), tuple(words))
         if "probabilities" in rows[0]:
             classes = tuple(rows[0]["probabilities"])
             if isinstance(rows[0]["label"], list):

@@ -80,7 +80,7 @@ def compare_methods(
     untested = {pair: why for pair in pairs if (why := _why_untested(metric, methods, pair, seeds[pair]))}
     tested = [pair for pair in pairs if pair not in untested]
     answers = {(index, seed): methods[index][seed] for pair in tested for index in pair for seed in seeds[pair]}
-    size = max((len(each.labels) for each in answers.values()), default=1)
+    size = max((len(each) for each in answers.values()), default=1)
     count = resamples or max(LEAST_RESAMPLES, min(MOST_RESAMPLES, _CELLS // size))
     resampled = _resampled(metric, answers, count)
     scores = {key: score(metric, each) for key, each in answers.items()}
@@ -209,7 +209,7 @@ def _arrays(runs: Sequence[Answers]) -> tuple[Array, Array, Mapping[str, Metric]
     """
     if not runs[0].by_word:
         return np.asarray(runs[0].labels), np.asarray([run.predictions for run in runs]), METRICS
-    counts = [[(EntityCounts.of(gold, own), gold, own) for gold, own in run.words()] for run in runs]
+    counts = [[(EntityCounts.of(gold, own), gold, own) for gold, own in run.words] for run in runs]
     labels = [(each.gold, sum(label is not None for label in gold)) for each, gold, _ in counts[0]]
     predictions = [
         [

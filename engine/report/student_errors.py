@@ -181,7 +181,7 @@ def _word_errors(
     run_dir: Path, split: str | None, student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]
 ) -> StudentErrors:
     """The errors where labels are by word."""
-    own, theirs = list(student.answers.words()), list(teacher.answers.words())
+    own, theirs = student.answers.words, teacher.answers.words
     every = {label for pair in (*own, *theirs) for side in pair for label in side if label is not None}
     entity = names_entities(every)
     found = []
@@ -192,11 +192,11 @@ def _word_errors(
         text = texts.get(name)
         words = [] if text is None else text.text.split(" ")
         right: Right = "teacher" if other == gold else "student" if answer == gold else "neither"
-        shown_labels = (
-            _entity_text(side, words) if entity else _label_text(side, gold, words) for side in (gold, answer, other)
+        texts_of = [_entity_text(side, words) if entity else _label_text(side, words) for side in (gold, answer, other)]
+        own_share, their_share = (prod(model.probabilities[index]) for model in (student, teacher))
+        found.append(
+            AnsweredRow(name, text, texts_of[0], texts_of[1], texts_of[2], own_share, their_share, (), (), right)
         )
-        shares = (prod(model.probabilities[index]) for model in (student, teacher))
-        found.append(AnsweredRow(name, text, *shown_labels, *shares, (), (), right))  # type: ignore[arg-type, misc]
     found.sort(key=lambda row: (RIGHT[row.right], -(row.student_probability or 0.0)))
     wrong = {name for name, (gold, answer) in zip(student.ids, own, strict=True) if gold != answer}
     apart = {name for name, (_, a), (_, b) in zip(student.ids, own, theirs, strict=True) if a != b}
@@ -283,9 +283,9 @@ def _entity_text(labels: WordAnswers, words: Sequence[str]) -> str:
     return ", ".join(found) or NO_ENTITY
 
 
-def _label_text(labels: WordAnswers, gold: WordAnswers, words: Sequence[str]) -> str:
+def _label_text(labels: WordAnswers, words: Sequence[str]) -> str:
     """The labels of words: "runs/VERB fast/ADV"."""
-    names = words or [str(number) for number in range(1, len(gold) + 1)]
+    names = words or [str(number) for number in range(1, len(labels) + 1)]
     return " ".join(f"{word}/{label}" for word, label in zip(names, labels, strict=False) if label is not None)
 
 
