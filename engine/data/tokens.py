@@ -175,6 +175,9 @@ def tokenise(
     """
     source = source or f"the {what}"
     rows = Examples.of(examples)
+    if by_word and rows.pairs is not None:
+        sentence = f"{source} are pairs of texts, and a task with labels of words reads single texts"
+        raise DataError(sentence, kind="pairs-of-word-labels")
     check_max_length(tokenizer, max_length, pairs=rows.pairs is not None, source=source)
     with _untouched(tokenizer):
         report(f"hashing the {what}")

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from engine.data.batches import collate
 from engine.data.tokens import NO_LABEL, tokenise, tokenise_texts, word_starts
 from engine.data.types import Example, WordLabels
-from engine.errors import ModelError
+from engine.errors import DataError, ModelError
 from tests.errors import raises
 
 PIECES = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "un": 4, "##real": 5, ".": 6, "it": 7, "is": 8, "##s": 9}
@@ -86,6 +86,12 @@ def test_words_without_tokens_and_words_cut_off_are_counted(tmp_path: Path, monk
     assert tokenise(rows(("it it is is", (1, 2, 3, 4))), left, 4, by_word=True).lost == (2, 0)
     bare = [row.unlabelled() for row in examples]
     assert tokenise(bare, backend, 4).words is None  # another entry of the cache
+
+
+def test_pairs_are_refused() -> None:
+    """A stage's corpus, or another task, may have some."""
+    with raises("pairs-of-word-labels", "the inputs", error=DataError):
+        tokenise([Example("x", "it", "is", None)], word_pieces(), 8, by_word=True, what="inputs")
 
 
 def test_a_tokenizer_that_does_not_say_where_its_tokens_are_is_refused() -> None:

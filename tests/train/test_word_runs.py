@@ -116,7 +116,9 @@ def test_predictions_give_the_metric_and_the_errors(finished: Path) -> None:
     assert {each.name for each in errors.classes} == {"LOC", "PER", "TIME"}
 
 
-def test_a_stopped_run_ends_with_the_same_student(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_ends_with_the_same_student(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped in the stage with mixup and consistency, and in the one with the teacher's answers: the same bytes."""
     monkeypatch.setenv("CRILD_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(results, "measure", unmeasured)
@@ -199,7 +201,9 @@ def test_a_conll_file_gets_a_column(finished: Path, tmp_path: Path) -> None:
     path = write_conll(tmp_path / "new.conll", sentences(3, 9))
     target = tmp_path / "out.conll"
     predict_rows(request(finished, path, target, "conll", "conll"))
-    before, after = ([line.split() for line in file.read_text().splitlines()[2 * (file == path) :]] for file in (path, target))
+    before, after = (
+        [line.split() for line in file.read_text().splitlines()[2 * (file == path) :]] for file in (path, target)
+    )
     assert [line[:3] for line in after if line] == [line for line in before if line]
     assert {len(line) for line in after} == {0, 4}
 
