@@ -133,7 +133,14 @@ def _predicted(
         consent = Consent(frozenset([request.model] if trust else []))
         answer = run_tool("predict", [*consent.words(), request.to_json()], quiet=quiet)
         tell(PredictionSummary.from_answer(answer).notes, quiet=quiet)
-        return pd.read_parquet(output)
+        return _with_lists(pd.read_parquet(output))
+
+
+def _with_lists(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with lists for arrays: what a model with several labels for a text answers."""
+    for name in frame.select_dtypes(object):
+        frame[name] = [cell.tolist() if hasattr(cell, "tolist") else cell for cell in frame[name]]
+    return frame
 
 
 def _beside(frame: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:

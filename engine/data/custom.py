@@ -17,7 +17,7 @@ from engine.data.text_files import check_text, listed, repeated_header, shown
 from engine.data.types import TEST, Example, TaskData, TaskSpec
 from engine.data.word_labels import word_labels
 from engine.errors import DataError
-from engine.preset.kinds import ENTITY_METRICS, KINDS, WORD_LABELS
+from engine.preset.kinds import ENTITY_METRICS, KINDS, RANKINGS, WORD_LABELS
 from engine.preset.text import plain
 from engine.record.entities import names_entities
 from engine.record.phases import Report, unreported
@@ -76,18 +76,24 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     )
     if not texts:
         texts = {split: _texts(table, columns.text) for split, table in tables.items()}
+    groups: dict[str, int] = {}
+    if columns.group is not None:
+        notes += _check_ranking(task, tables, columns, labels, order)
+
+    def examples(table: Table, split: str, prefix: str) -> Examples:
+        return _examples(table, prefix, columns, texts[split], labels[split], groups)
+
     if task.files.dev is not None:
-        rows = {split: _examples(table, split, columns, texts[split], labels[split]) for split, table in tables.items()}
+        rows = {split: examples(table, split, split) for split, table in tables.items()}
         test: Sequence[Example] = rows.pop(TEST, ())
         return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes), test=test)
-    rows = {
-        split: _examples(table, "row" if split == "train" else split, columns, texts[split], labels[split])
-        for split, table in tables.items()
-    }
+    rows = {split: examples(table, split, "row" if split == "train" else split) for split, table in tables.items()}
     test = rows.pop(TEST, ())
     share = task.dev_share or DEV_SHARE
-    drawn, dev = draw_dev(rows.pop("train"), share, spec, task.data_seed, train.path)
+    queries = None if columns.group is None else list(map(str, train.values[columns.group]))
+    drawn, dev = draw_dev(rows.pop("train"), share, spec, task.data_seed, train.path, queries)
     each = ", each class keeping its share" if spec.kind == "classification" else ""
+    each = each if queries is None else ", the rows of a query staying together"
     notes.append(
         f"There is no dev file: {len(dev):,} of the {len(train):,} rows of {plain(Path(train.path).name)} are the dev set "
         f"({100 * share:.3g} %, drawn with data_seed {task.data_seed}{each})."
@@ -110,6 +116,37 @@ def _table(path: Path, columns: Columns, report: Report) -> Table:
         error = repeated_header(table.path, None)
         raise table.fault(error.sentence, rows, kind=error.kind)
     return table
+
+
+def _check_ranking(
+    task: Task,
+    tables: Mapping[str, Table],
+    columns: Columns,
+    labels: Mapping[str, LabelArray | None],
+    order: Sequence[str],
+) -> list[str]:
+    """Sentences about what is ranked. Raises DataError for rows without a query, more than two classes, negative scores."""
+    column = columns.group
+    assert column is not None
+    if task.kind != "regression" and len(order) != 2:
+        sentence = f"columns.group ranks rows by scores or by two classes, and this task has {len(order)} classes"
+        raise DataError(sentence, kind="ranking-of-classes", file=tables["train"].path, key="task.columns.group")
+    notes = []
+    for split, table in tables.items():
+        if missing := table.missing(column):
+            raise table.fault(f"the query in column {shown(column)} is missing", missing, kind="missing-group")
+        found = labels[split]
+        assert found is not None
+        if negative := np.flatnonzero(found < 0).tolist():
+            sentence = f"the score {found[negative[0]]:g} in column {shown(columns.label)} is negative: mrr and ndcg need 0 or more"
+            raise table.fault(sentence, negative, kind="negative-relevance")
+        queries: dict[str, bool] = {}
+        for name, relevant in zip(map(str, table.values[column]), (found > 0).tolist(), strict=True):
+            queries[name] = queries.get(name, False) or relevant
+        without = sum(not relevant for relevant in queries.values())
+        left_out = f"; {without:,} have no relevant row, and don't count in mrr and ndcg" if without else ""
+        notes.append(f"{len(queries):,} queries in {plain(Path(table.path).name)}{left_out}.")
+    return notes
 
 
 def _several_labels(
@@ -145,7 +182,9 @@ def _several_labels(
 def _metrics(task: Task, order: Sequence[str]) -> tuple[str, ...]:
     """The metrics to report; preset checks already ensure that they fit the kind of task."""
     default: tuple[str, ...] = KINDS[task.kind or "classification"].metrics[:1]
-    if task.kind == WORD_LABELS:
+    if task.columns is not None and task.columns.group is not None:
+        default = RANKINGS
+    elif task.kind == WORD_LABELS:
         default = (*ENTITY_METRICS, "accuracy") if names_entities(order) else ("accuracy",)
     metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else default
     if "f1" in metrics and len(order) != 2:
@@ -157,10 +196,22 @@ def _metrics(task: Task, order: Sequence[str]) -> tuple[str, ...]:
     return metrics
 
 
-def _examples(table: Table, split: str, columns: Columns, texts: TextColumn, labels: LabelArray | None) -> Examples:
+def _examples(
+    table: Table,
+    split: str,
+    columns: Columns,
+    texts: TextColumn,
+    labels: LabelArray | None,
+    numbers: dict[str, int],
+) -> Examples:
+    """The rows of a split; `numbers` are those of the queries that were seen before, and gains new ones."""
     pairs = _texts(table, columns.pair) if columns.pair else None
     ids = TextColumn.of(_ids(table, columns.id)) if columns.id else NumberedIds(split, range(len(table)))
-    return Examples(ids, texts, pairs, labels)
+    groups = None
+    if columns.group is not None:
+        names = map(str, table.values[columns.group])
+        groups = np.fromiter((numbers.setdefault(name, len(numbers)) for name in names), np.int64, len(table))
+    return Examples(ids, texts, pairs, labels, groups)
 
 
 def _texts(table: Table, column: str) -> TextColumn:

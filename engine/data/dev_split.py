@@ -18,12 +18,18 @@ DEV_SHARE = 0.2
 
 
 def draw_dev(
-    examples: Sequence[Example], share: float, spec: TaskSpec, seed: int, file: str
+    examples: Sequence[Example],
+    share: float,
+    spec: TaskSpec,
+    seed: int,
+    file: str,
+    groups: Sequence[str] | None = None,
 ) -> tuple[Examples, Examples]:
     """Split examples into training rows and a dev set, both in their original order.
 
     Each class gives the same share of its texts, at least one, and keeps at least one; scores and several labels for a text
-    are drawn regardless of their values. Rows with the same text stay
+    are drawn regardless of their values. With `groups` (the query of each row), whole groups are drawn instead of texts, regardless
+    of labels. Rows with the same text stay
     together, so that dev measures nothing that was trained on. Which texts are drawn follows from the seed and the texts
     alone (by a hash): neither their order nor rows that are added elsewhere matter.
 
@@ -35,16 +41,18 @@ def draw_dev(
 
     rows = Examples.of(examples)
     # 16 bytes of SHA-256 name a text: two that are different have different ones, in all probability
-    content = b"".join(_rank(text, seed)[:16] for text in rows.inputs())
+    units = rows.inputs() if groups is None else ((str(group), None) for group in groups)
+    content = b"".join(_rank(unit, seed)[:16] for unit in units)
     ranks = np.frombuffer(content, ">u8").astype(np.uint64).reshape(-1, 2)
     order = np.lexsort((ranks[:, 1], ranks[:, 0]))  # stable: the first row of a text comes first
     ranks = ranks[order]
     starts = np.flatnonzero(np.r_[True, (ranks[1:] != ranks[:-1]).any(1)][: len(rows)])
     first = order[starts]  # the first row of each text, the texts in the order of their ranks
     labels = np.zeros(len(rows), np.int64)
-    if spec.kind == "classification" and rows.labels is not None:
+    by_class = spec.kind == "classification" and groups is None
+    if by_class and rows.labels is not None:
         labels = rows.labels.astype(np.int64, copy=False)
-    names = spec.labels if spec.kind == "classification" else ("",)
+    names = spec.labels if by_class else ("",)
     refuse_single_texts((names[label] for label in labels[np.sort(first)].tolist()), file)
     is_drawn = np.zeros(len(first), np.bool_)
     for label in np.unique(labels[first]).tolist():

@@ -187,12 +187,13 @@ class NumberedIds(Rows[str]):
 @dataclass(frozen=True, eq=False)
 class Examples(Rows[Example]):
     """Examples by column; each column has a value for every row. `pairs` is None for single texts, `labels` where none has
-    one."""
+    one. `groups` are numbers of the queries whose rows are ranked against each other, (rows,)."""
 
     ids: TextColumn | NumberedIds
     texts: TextColumn
     pairs: TextColumn | None = None
     labels: LabelArray | None = None
+    groups: RowNumbers | None = None
 
     @classmethod
     def of(cls, examples: Iterable[Example]) -> Examples:
@@ -251,11 +252,12 @@ class Examples(Rows[Example]):
             texts=self.texts.take(rows),
             pairs=None if self.pairs is None else self.pairs.take(rows),
             labels=None if self.labels is None else self.labels[rows],
+            groups=None if self.groups is None else self.groups[rows],
         )
 
     def unlabelled(self) -> Self:
         """The same inputs without their labels."""
-        return replace(self, labels=None)
+        return replace(self, labels=None, groups=None)
 
 
 def labels_of(labels: Sequence[Label | None]) -> LabelArray | None:

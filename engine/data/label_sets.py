@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from engine.data.files import Table
 from engine.data.label_columns import LIST, MARKS, natural, unknown_label
-from engine.data.text_files import listed, shown
+from engine.data.text_files import shown
 from engine.errors import DataError
 
 SWITCHES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
@@ -39,12 +39,10 @@ def label_separator(table: Table, column: str) -> str | None:
         return found[0]
     which = "--set 'task.columns.separator=|'"
     if found:
-        sentence = (
-            f"the labels in column {shown(column)} could be joined by {listed(found, 'or')}: name it, as in {which}"
-        )
+        sentence = f"the labels in column {shown(column)} could be joined by {_or(found)}: name it, as in {which}"
         raise DataError(sentence, kind="several-separators", file=table.path, key="task.columns.separator")
     sentence = (
-        f"no row of column {shown(column)} has labels joined by {listed(MARKS, 'or')}: name what joins them, as in {which}, or, if "
+        f"no row of column {shown(column)} has labels joined by {_or(MARKS)}: name what joins them, as in {which}, or, if "
         "each text has one label, --set task.kind=classification"
     )
     raise DataError(sentence, kind="no-separator", file=table.path, key="task.columns.separator")
@@ -112,8 +110,12 @@ def switches(table: Table, columns: Sequence[str]) -> Matrix:
         if bad := [row for row, value in enumerate(values) if value is None]:
             sentence = f"column {shown(column)} of a label holds {shown(table.values[column][bad[0]])}, neither 0 nor 1"
             raise table.fault(sentence, bad, kind="label-not-switch")
-        found[:, index] = values
+        found[:, index] = [value == 1 for value in values]
     return found
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(map(shown, words))
 
 
 def _is_list(value: str) -> bool:

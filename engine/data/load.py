@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from engine.data.stored_rows import stored_task
 from engine.data.subset import few_samples, noisy_labels
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
-from engine.preset.kinds import WORD_LABELS
+from engine.preset.kinds import WORD_LABELS, Kind
 from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
@@ -102,12 +102,19 @@ def _subset(data: TaskData, count: int, seed: int) -> TaskData:
     return replace(data, train=train, notes=(*data.notes, note))
 
 
+_NOISE: Mapping[Kind, str] = {
+    "classification": "another class",
+    "multilabel": "another example's labels",
+    "regression": "another example's score",
+}
+
+
 def _noise(data: TaskData, share: float, seed: int) -> TaskData:
     if data.spec.kind == WORD_LABELS:
         raise DataError(
             "label_noise is not defined for labels of words", kind="noise-in-word-labels", key="task.label_noise"
         )
     train, count = noisy_labels(data.train, share, data.spec, seed)
-    source = "another class" if data.spec.kind == "classification" else "those of another example"
+    source = _NOISE[data.spec.kind]
     note = f"Replaced {count:,} of {len(train):,} training labels with {source}, drawn with data_seed {seed}."
     return replace(data, train=train, notes=(*data.notes, note))

@@ -165,7 +165,8 @@ def _columns(task: Task, table: Table, named: set[str], *, by_name_alone: bool) 
         raise _single_column(table, names[0])
     free = [name for name in names if name not in columns.values() and name != getattr(own, "id", None)]
     free = [name for name in free if normal(name) not in IDS]
-    free = [name for name in free if name not in switches]
+    group = None if own is None or normal(own.group or "") in TEXTS | PAIRED else own.group
+    free = [name for name in free if name not in (group, *switches)]
     if "label" not in columns and not switches:
         if task.kind == "multilabel" and not any(normal(name) in LABELS for name in free):
             switches = one_hot(table, free)

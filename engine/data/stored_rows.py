@@ -141,6 +141,8 @@ def _write(path: Path, splits: Mapping[str, Sequence[Example]], facts: Mapping[s
             if examples.labels.dtype == object:
                 return
             arrays[f"{name}/labels"] = examples.labels
+        if examples.groups is not None:
+            arrays[f"{name}/groups"] = examples.groups
     text = json.dumps({"splits": list(splits), "ids": ids, **facts})
     if len(text) > _LONGEST:
         return
@@ -203,4 +205,4 @@ def _examples(split: str, ids: Mapping[str, str], arrays: Mapping[str, npt.NDArr
     texts, named = column("text"), column("id")
     assert texts is not None
     numbered = NumberedIds(ids[split], arrays[f"{split}/numbers"]) if named is None else named
-    return Examples(numbered, texts, column("pair"), arrays.get(f"{split}/labels"))
+    return Examples(numbered, texts, column("pair"), arrays.get(f"{split}/labels"), arrays.get(f"{split}/groups"))

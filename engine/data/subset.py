@@ -18,13 +18,18 @@ def few_samples(examples: Sequence[Example], count: int, seed: int) -> Examples:
     """Draw `count` of the examples, in their original order; each class keeps its share.
 
     Shares are rounded by largest remainder, and every class that exists keeps at least one example if `count` allows it.
-    Scores, and several labels for a text, are drawn regardless of their values. Raises ValueError when there are fewer than `count`.
+    Scores, and several labels for a text, are drawn regardless of their values. Of examples with groups, whole groups are
+    drawn, the last one cut where `count` ends, regardless of labels. Raises ValueError when there are fewer than `count`.
     """
     if count > len(examples):
         raise ValueError(f"{count:,} examples cannot be drawn from {len(examples):,}")
     generator = np.random.default_rng([seed, _SUBSET])
     order = generator.permutation(len(examples))
     rows = Examples.of(examples)
+    if rows.groups is not None:
+        numbers = np.unique(rows.groups, return_inverse=True)[1]
+        place = generator.permutation(int(numbers.max()) + 1)[numbers]
+        return rows.take(np.sort(np.argsort(place, kind="stable")[:count]))
     labels = np.zeros(len(rows), np.int64)
     if rows.labels is not None and rows.labels.dtype == np.int64:
         labels = rows.labels

@@ -63,7 +63,8 @@ class TokenSet:
     models don't use them; `labels` int64 (classes) or float32 (scores) (rows,), or uint8 (several) (rows, labels), or int64
     (labels by word) (answers,), None if an example has no label; `cut`
     counts the rows that were truncated; `content` is a hash of texts, tokenizer and length: sets with the same hash have
-    the same tokens in the same order (ids and labels may differ).
+    the same tokens in the same order (ids, labels and groups may differ). `groups` are
+    those of `Examples`; of labels by word, the row of each answer, (answers,).
     """
 
     ids: Sequence[str]
@@ -75,6 +76,7 @@ class TokenSet:
     content: str
     words: npt.NDArray[np.int32] | None = None
     lost: tuple[int, int] = (0, 0)
+    groups: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -204,6 +206,7 @@ def tokenise(
         content=content,
         words=tokens.words,
         lost=_lost(tokens, sum(text.count(" ") + 1 for text in rows.texts)) if by_word else (0, 0),
+        groups=_sentences(tokens) if by_word else rows.groups,
     )
 
 
@@ -274,6 +277,12 @@ def _answer_labels(rows: Examples, tokens: _Tokens) -> npt.NDArray[np.int64] | N
     first = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))[:-1]
     row = np.searchsorted(tokens.offsets, places, side="right") - 1
     return np.asarray(flat_labels(rows.labels)[first[row] + tokens.words[places]])
+
+
+def _sentences(tokens: _Tokens) -> npt.NDArray[np.int64]:
+    """The row of each answer, (answers,)."""
+    assert tokens.words is not None
+    return np.searchsorted(tokens.offsets, np.flatnonzero(tokens.words >= 0), side="right") - 1
 
 
 def _lost(tokens: _Tokens, words: int) -> tuple[int, int]:

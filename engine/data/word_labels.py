@@ -49,7 +49,7 @@ def word_labels(
 
 def _words(table: Table, column: str) -> list[Sequence[str]]:
     """The words of each row."""
-    rows = []
+    rows: list[Sequence[str]] = []
     for row, value in enumerate(table.values[column]):
         if not isinstance(value, list | tuple):
             sentence = f"{shown(value)} in column {shown(column)} is not a list of words"
@@ -84,7 +84,7 @@ def _names(table: Table, columns: Columns, words: Sequence[Sequence[str]]) -> li
     """The names of each row's labels."""
     column = columns.label
     own = columns.label_names or table.class_names.get(column)
-    rows = []
+    rows: list[Sequence[str]] = []
     for row, value in enumerate(table.values[column]):
         if not isinstance(value, list | tuple):
             sentence = f"{shown(value)} in column {shown(column)} is not a list of labels"

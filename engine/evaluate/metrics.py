@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.types import TaskSpec
+from engine.evaluate.rankings import RANKED
 from engine.preset.kinds import ENTITY_METRICS
 from engine.record.entities import EntityCounts
 
 Array = npt.NDArray[Any]
 
 
-def compute(spec: TaskSpec, logits: Array, labels: Array, offsets: Array | None = None) -> dict[str, float]:
+def compute(spec: TaskSpec, logits: Array, labels: Array, groups: Array | None = None) -> dict[str, float]:
     """The metrics of a task, in its order, the primary one first; fractions of 1, correlations from -1 to 1.
 
     `logits` is (rows, classes), or (rows, 1) or (rows,) of scores; `labels` is (rows,), of several labels for a text
@@ -26,13 +27,19 @@ def compute(spec: TaskSpec, logits: Array, labels: Array, offsets: Array | None 
     whose probability is at least 0.5, or the label's threshold (`TaskSpec.thresholds`). F1 is that of class 1, as in MRPC and QQP, where it is the positive one; f1_macro is the mean over
     the classes in `labels`, whatever classes are predicted, so that it means the same at every evaluation. f1_micro counts every
     label of every row, 2·TP / (2·TP + FP + FN), and subset_accuracy the rows whose labels are all right. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
-
-    Of labels by word, rows are words, and those of sentence s are rows `offsets[s]` to `offsets[s + 1]` (`TokenSet.answer_offsets`):
-    the entity metrics, which need them, compare the entities that the labels mark (`engine.record.entities`).
+    mrr and ndcg (`engine.evaluate.rankings`) rank the rows of each of the `groups` (rows,) by their score, or by how far
+    the second class is above the first. Of labels by word, rows are words, and those of one of the groups a sentence: entity_f1,
+    entity_precision and entity_recall compare the entities that the labels mark (`engine.record.entities`).
     """
     if len(labels) == 0 or len(logits) != len(labels):
         raise ValueError(f"{len(logits)} predictions for {len(labels)} labels")
-    return _measured(spec, predicted(spec, logits), np.asarray(labels), offsets)
+    values = np.asarray(logits)
+    scores = (
+        values[:, 1] - values[:, 0]
+        if values.ndim == 2 and values.shape[1] == 2
+        else values.reshape(len(values), -1)[:, 0]
+    )
+    return _measured(spec, predicted(spec, logits), np.asarray(labels), scores, groups)
 
 
 def predicted(spec: TaskSpec, logits: Array) -> Array:
@@ -63,25 +70,28 @@ def label_loss(spec: TaskSpec, logits: Array, labels: Array) -> float:
     return float(np.mean(log_sums - values[np.arange(len(gold)), gold]))
 
 
-def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array, offsets: Array | None = None) -> dict[str, float]:
+def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array, groups: Array | None = None) -> dict[str, float]:
     """The metrics on dev of a model that only knows the distribution of the training labels.
 
     It gives every row the most frequent class (or set of labels) in training, the first of several, or the mean score,
-    whose correlation with anything is 0. Of labels by word, rows are words; `offsets` as in `compute`.
+    whose correlation with anything is 0. Rankings are those of a random order; of labels by word, rows are words.
     """
     dev = np.asarray(dev_labels)
     if spec.kind == "regression":
-        return _measured(spec, np.full(len(dev), np.mean(train_labels)), dev)
+        return _measured(spec, np.full(len(dev), np.mean(train_labels)), dev, np.zeros(len(dev)), groups)
     if spec.kind == "multilabel":
         sets, counts = np.unique(np.asarray(train_labels), axis=0, return_counts=True)
-        return _measured(spec, np.broadcast_to(sets[counts.argmax()], dev.shape), dev)
+        return _measured(spec, np.broadcast_to(sets[counts.argmax()], dev.shape), dev, np.zeros(len(dev)), None)
     counts = np.bincount(np.asarray(train_labels), minlength=len(spec.labels))
-    return _measured(spec, np.full(len(dev), counts.argmax()), dev, offsets)
+    return _measured(spec, np.full(len(dev), counts.argmax()), dev, np.zeros(len(dev)), groups)
 
 
-def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array) -> float:
-    """How much two models agree: the share of rows with the same class (or the same labels), or Pearson's correlation of the scores."""
-    one, other = predicted(spec, logits_a), predicted(spec, logits_b)
+def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array, other_spec: TaskSpec | None = None) -> float:
+    """How much two models agree: the share of rows with the same class (or the same labels), or Pearson's correlation of the scores.
+
+    `other_spec` is that of the second model, if it has other thresholds.
+    """
+    one, other = predicted(spec, logits_a), predicted(other_spec or spec, logits_b)
     if len(one) != len(other) or len(one) == 0:
         raise ValueError(f"{len(one)} predictions, but {len(other)} of the other model")
     if spec.kind == "regression":
@@ -95,26 +105,28 @@ def sigmoid(logits: Array) -> npt.NDArray[np.float64]:
         return np.asarray(1.0 / (1.0 + np.exp(-np.asarray(logits, np.float64))))
 
 
-def _measured(spec: TaskSpec, predictions: Array, labels: Array, offsets: Array | None = None) -> dict[str, float]:
-    counts = None
-    if any(name in ENTITY_METRICS for name in spec.metrics):
-        if offsets is None:
-            raise ValueError("entities cannot be counted without the bounds of the sentences")
-        counts = entity_counts(spec, predictions, labels, offsets)
-    return {
-        name: getattr(counts, name.removeprefix("entity_"))
-        if name in ENTITY_METRICS
-        else METRICS[name](predictions, labels)
-        for name in spec.metrics
-    }
+def _measured(
+    spec: TaskSpec, predictions: Array, labels: Array, scores: Array, groups: Array | None
+) -> dict[str, float]:
+    grouped: dict[str, float] = {}
+    if wanted := [name for name in spec.metrics if name in RANKED or name in ENTITY_METRICS]:
+        if groups is None:
+            raise ValueError(f"{wanted[0]} needs the group of each row")
+        grouped = {name: RANKED[name](scores, labels, groups) for name in wanted if name in RANKED}
+        if len(grouped) < len(wanted):
+            counts = entity_counts(spec, predictions, labels, groups)
+            grouped |= {"entity_f1": counts.f1, "entity_precision": counts.precision, "entity_recall": counts.recall}
+    return {name: grouped[name] if name in grouped else METRICS[name](predictions, labels) for name in spec.metrics}
 
 
-def entity_counts(spec: TaskSpec, predictions: Array, labels: Array, offsets: Array) -> EntityCounts:
-    """How many entities all sentences have, how many were predicted, and how many of those are right."""
+def entity_counts(spec: TaskSpec, predictions: Array, labels: Array, groups: Array) -> EntityCounts:
+    """How many entities all sentences have, how many were predicted, and how many of those are right; words of one of the
+    `groups` are a sentence, and stand together."""
     names = spec.labels
     gold, own = ([names[index] for index in values.tolist()] for values in (labels, predictions))
     total = EntityCounts()
-    for start, end in pairwise(np.asarray(offsets).tolist()):
+    bounds = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(gold)]
+    for start, end in pairwise(bounds):
         total += EntityCounts.of(gold[start:end], own[start:end])
     return total
 

@@ -20,7 +20,7 @@ from engine.report.compare import ABSENT, flat
 CHANGEABLE = re.compile(
     r"stage\.[^.]+\.(epochs|steps|evaluate|patience|keep_best)"
     r"|train\.(epochs|evaluate|evaluate_precision|evaluate_train|log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|keep_for_extending|save_teacher_cache|gradient_checkpointing|device|processes)"
-    r"|notify\.command|description|tags|project|task\.title"
+    r"|notify\.command|description|tags|project|task\.(title|thresholds)"
 )
 """Keys, as in `--set`, that may differ from those of the checkpoint."""
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from engine.data.types import TaskSpec
 from engine.models.families import output_of
+from engine.models.thresholds import store_thresholds, thresholds_of
 from engine.preset.kinds import KINDS
 
 # Names that different checkpoints give to one class. The negative of a class follows a rule: see `_canonical`.
@@ -79,6 +80,8 @@ def align(model: PreTrainedModel, permutation: Sequence[int], spec: TaskSpec) ->
     with torch.no_grad():
         output.weight.copy_(output.weight[rows].clone())
         output.bias.copy_(output.bias[rows].clone())
+    thresholds = thresholds_of(model.config)
+    store_thresholds(model.config, [thresholds[index] for index in permutation])
     name_outputs(model, spec)
 
 

@@ -16,6 +16,7 @@ from engine.data.types import TaskSpec
 from engine.errors import RunError
 from engine.models.class_names import name_outputs
 from engine.models.families import positions
+from engine.models.thresholds import store_thresholds
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
 from engine.record.files import flush, follow_umask, refusal
@@ -31,7 +32,7 @@ def save_model(
     complete: Callable[[OpenFolder], None] | None = None,
     root: Path | None = None,
 ) -> None:
-    """Write weights (safetensors), config with the task's label names, and tokenizer to `folder`.
+    """Write weights (safetensors), config with the task's label names (and thresholds, if it has some), and tokenizer to `folder`.
 
     The folder appears whole or not at all, replaces an existing one (files that a person put into it stay), and is on the
     disk when this returns. It loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`.
@@ -40,6 +41,7 @@ def save_model(
     """
     root = root or folder.parent
     name_outputs(model, spec)
+    store_thresholds(model.config, spec.thresholds)
     model.config.finetuning_task = spec.name
     try:
         names = folder.parent.relative_to(root).parts

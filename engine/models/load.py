@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -27,6 +27,7 @@ from engine.models.model_files import has_tokenizer, is_exported
 from engine.models.onnx_model import OnnxModel
 from engine.models.problem_types import MULTI_LABEL
 from engine.models.seeded_init import initial_range, seeded
+from engine.models.thresholds import thresholds_of
 from engine.preset import schema
 from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import plain
@@ -60,6 +61,10 @@ class LoadedModel:
     def multi_label(self) -> bool:
         """Whether the checkpoint was trained to answer each class on its own."""
         return self.problem_type == MULTI_LABEL
+
+    def decides(self, spec: TaskSpec) -> TaskSpec:
+        """The task with the thresholds that the model decides by, where texts can have several labels."""
+        return replace(spec, thresholds=thresholds_of(self.model.config)) if spec.kind == "multilabel" else spec
 
 
 def load_teacher(

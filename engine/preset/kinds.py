@@ -9,11 +9,25 @@ from typing import Literal
 
 Kind = Literal["classification", "multilabel", "regression", "token-classification"]
 MetricName = Literal[
-    "accuracy", "f1", "f1_macro", "f1_micro", "matthews", "pearson", "spearman", "subset_accuracy", "entity_f1",
-    "entity_precision", "entity_recall",
-]  # fmt: skip
+    "accuracy",
+    "entity_f1",
+    "entity_precision",
+    "entity_recall",
+    "f1",
+    "f1_macro",
+    "f1_micro",
+    "matthews",
+    "mrr",
+    "ndcg",
+    "pearson",
+    "spearman",
+    "subset_accuracy",
+]
+
 
 WORD_LABELS: Kind = "token-classification"
+RANKINGS = ("mrr", "ndcg")
+"""Metrics of how well the rows of each group (`task.columns.group`) are ordered."""
 ENTITY_METRICS = ("entity_f1", "entity_precision", "entity_recall")
 """Metrics of labels that mark entities (`engine.record.entities`)."""
 
@@ -33,12 +47,12 @@ class KindOfTask:
 KINDS: Mapping[Kind, KindOfTask] = MappingProxyType(
     {
         "classification": KindOfTask(
-            "classes", ("accuracy", "f1", "f1_macro", "matthews"), "single_label_classification"
+            "classes", ("accuracy", "f1", "f1_macro", "matthews", *RANKINGS), "single_label_classification"
         ),
         "multilabel": KindOfTask(
             "sets of labels", ("f1_micro", "f1_macro", "subset_accuracy"), "multi_label_classification"
         ),
-        "regression": KindOfTask("scores", ("pearson", "spearman"), "regression"),
+        "regression": KindOfTask("scores", ("pearson", "spearman", *RANKINGS), "regression"),
         "token-classification": KindOfTask("labels of words", (*ENTITY_METRICS, "accuracy", "f1_macro"), None),
     }
 )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from engine.preset.field_types import Fault
-from engine.preset.kinds import KINDS, WORD_LABELS
+from engine.preset.kinds import KINDS, RANKINGS, WORD_LABELS
 from engine.preset.names import (
     EMD_OBJECTIVES,
     HEAD_OBJECTIVES,
@@ -44,7 +44,7 @@ def all_faults(preset: Preset, stage_names: Sequence[str]) -> Iterator[tuple[Key
 def of_task(task: Task) -> Iterator[Fault]:
     """What a custom task needs, and keys of custom tasks in other tasks."""
     if task.name != "custom":
-        for key in ("files", "columns", "kind", "dev_share", "metrics"):
+        for key in ("files", "columns", "kind", "dev_share", "metrics", "thresholds"):
             if getattr(task, key) is not None:
                 sentence = f'{key} is for name = "custom"; {task.name} has its own'
                 yield Fault((key, "name"), sentence, "custom-task-key")
@@ -67,6 +67,13 @@ def of_task(task: Task) -> Iterator[Fault]:
     if task.kind == WORD_LABELS and task.label_noise > 0:
         sentence = "label_noise is not defined for labels of words"
         yield Fault(("label_noise", "kind"), sentence, "noise-in-word-labels")
+    if task.thresholds is not None and task.kind not in (None, "multilabel"):
+        sentence = 'thresholds are for texts with several labels: set kind = "multilabel"'
+        yield Fault(("thresholds", "kind"), sentence, "thresholds-without-labels")
+    ranked = [metric for metric in task.metrics or () if metric in RANKINGS]
+    if ranked and (task.columns is None or task.columns.group is None):
+        sentence = f"{ranked[0]} ranks the rows of each query: name the column of the queries, columns.group"
+        yield Fault(("metrics", "columns"), sentence, "ranking-without-groups")
     if task.columns is not None:
         yield from _of_columns(task, task.columns)
 
@@ -84,6 +91,10 @@ def _of_columns(task: Task, columns: Columns) -> Iterator[Fault]:
     if columns.pair is not None and task.kind == WORD_LABELS:
         sentence = "labels of words are for single texts: remove columns.pair"
         yield Fault(("columns.pair", "kind"), sentence, "pairs-of-word-labels")
+    if columns.group is not None and task.kind in ("multilabel", WORD_LABELS):
+        what = "each word has a label" if task.kind == WORD_LABELS else "a text can have several labels"
+        sentence = f"columns.group is for rankings, by scores or by two classes; in this task {what}"
+        yield Fault(("columns.group", "kind"), sentence, "group-of-several-labels")
     for key in ("labels", "separator"):
         if getattr(columns, key) is not None and task.kind not in (None, "multilabel"):
             sentence = f'columns.{key} is for texts with several labels: set kind = "multilabel"'

@@ -77,12 +77,16 @@ class Columns(Record):
     """For kind = "multilabel": what stands between the labels in `label`, such as "|"; recognised when left out."""
     label_names: Annotated[list[Name], Field(min_length=2)] | None = None
     """For kind = "token-classification" with numbers as labels: the names of 0, 1, ..., where the file doesn't have them."""
+    group: str | None = None
+    """The query that a row answers, for rerankers (it can be the column of the text, too): rows with equal values are ranked against each other by mrr and ndcg, and
+    dev_share keeps them together."""
     id: str | None = None
     """A unique name for each example; split and row number when left out."""
 
     def names(self) -> list[str]:
         """The columns that are read."""
-        return [name for name in (self.text, self.pair, *self.label_columns(), self.id) if name is not None]
+        names = (self.text, self.pair, *self.label_columns(), self.group, self.id)
+        return list(dict.fromkeys(name for name in names if name is not None))
 
     def label_columns(self) -> list[str]:
         """The column of the labels, or those with one label each."""
@@ -120,8 +124,11 @@ class Task(Record):
         | None
     ) = None
     """For "custom": the metrics to report; the first picks the best checkpoint. Default: accuracy, f1_micro
-    ("multilabel"), pearson, or, of labels by word that mark entities, entity_f1, entity_precision, entity_recall and
-    accuracy."""
+    ("multilabel"), pearson, mrr and ndcg where `columns.group` is set, or, of labels by word that mark entities, entity_f1,
+    entity_precision, entity_recall and accuracy."""
+    thresholds: Literal["train"] | None = None
+    """For "multilabel": "train" chooses on the training rows from which probability each label applies (the best F1), and
+    stores that with the student; 0.5 when left out, as other programs have it."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Most tokens of an input, special tokens included; longer inputs are cut, and the run reports how many."""
     data_seed: Seed = 0
@@ -256,7 +263,8 @@ class Train(Record):
     """Softens logits on both sides, for stages without their own."""
     class_weights: ClassWeights | None = None
     """For rare classes: "balanced", or a table with a weight for each class, as { common = 1.0, rare = 3.0 }. Of the
-    cross-entropy with labels: in stages with the labels objective, the teacher's fine-tuning and the baseline."""
+    cross-entropy with labels: in stages with the labels objective, the teacher's fine-tuning and the baseline. Where a
+    text can have several labels, a weight counts where the label applies."""
     evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end of a stage."""
     evaluate_precision: Literal["fp32", "bf16"] = "fp32"

@@ -11,6 +11,7 @@ _MODEL = {
     "layers": "Transformer layers",
     "parameters": "number of parameters",
     "bytes": "size of the weights",
+    "thresholds.{label}": "from which probability a label applies, where the run chose it (task.thresholds)",
 }
 _SPEED = {
     "latency_ms": "median milliseconds for one input ([latency](../latency.md))",

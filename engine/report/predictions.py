@@ -34,8 +34,8 @@ class Answers:
 
     dev: str
     classes: tuple[str, ...]
-    labels: tuple[float, ...] | tuple[tuple[int, ...], ...]
-    predictions: tuple[float, ...] | tuple[tuple[int, ...], ...]
+    labels: tuple[Any, ...]
+    predictions: tuple[Any, ...]
     words: tuple[tuple[WordAnswers, WordAnswers], ...] = ()
     """Where labels are by word, labels and predictions of each row's words; `labels` and `predictions` are empty then."""
 

@@ -164,10 +164,10 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
         sorted((row for row in rows if row.student != row.label), key=lambda row: row.student != row.teacher)
     )
     if student.answers.several:
-        figures = (label_figures(labels, each.answers.predictions, names) for each in (student, teacher))
+        figures, their_figures = (label_figures(labels, each.answers.predictions, names) for each in (student, teacher))
         own, other = (calibration(*_each_label(each)) for each in (student, teacher))
         return StudentErrors(
-            run_dir.name, split, len(labels), names, *figures, (), (), own, other, disagreements, mistakes
+            run_dir.name, split, len(labels), names, figures, their_figures, (), (), own, other, disagreements, mistakes
         )
     matrix, theirs = (confusion_matrix(labels, each.answers.predictions, len(names)) for each in (student, teacher))
     own, other = (calibration(each.probabilities, labels, each.ids) for each in (student, teacher))

@@ -22,7 +22,7 @@ from engine.record.phases import Report, unreported
 from engine.train.ranks import ALONE, Ranks
 from engine.train.step import Counts, StepLosses
 
-Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float32]
 LogitsBySplit = dict[str, Logits]
 LOSS_TOKENS = {"cpu": 4096}
@@ -136,17 +136,18 @@ class Dev:
 
     def metrics(self, model: Any, split: str, *, report: Report = unreported, name: str = "model") -> dict[str, float]:
         """The task's metrics of a model on one split."""
-        return self.scored(self.logits(model, split, report=report, name=name), split)
-
-    def scored(self, logits: Logits, split: str) -> dict[str, float]:
-        """The task's metrics of logits on one split."""
-        return compute(self.spec, logits, self.labels(split), self.tokens[split].answer_offsets)
+        logits = self.logits(model, split, report=report, name=name)
+        return compute(self.spec, logits, self.labels(split), self.groups(split))
 
     def labels(self, split: str) -> Labels:
         """The gold labels of one split (rows,), of labels by word (words,)."""
         labels = self.tokens[split].labels
         assert labels is not None, "dev sets have labels"
         return labels
+
+    def groups(self, split: str) -> npt.NDArray[np.int64] | None:
+        """The groups whose rows are ranked against each other (rows,); None where nothing is ranked."""
+        return self.tokens[split].groups
 
     def evaluate(self, losses: StepLosses, role: str, *, report: Report = unreported) -> Evaluation:
         """Evaluate the model in training, and the self-teacher if there is one; `report` is called for each batch.
@@ -177,7 +178,8 @@ class Dev:
             score = -loss
         averaged = None
         if models.average is not None and losses.settings.trains_head:
-            averaged = self.scored(answers(models.average, self.primary, "self-teacher"), self.primary)
+            values = answers(models.average, self.primary, "self-teacher")
+            averaged = compute(self.spec, values, self.labels(self.primary), self.groups(self.primary))
             events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": averaged})
         if self.train is not None and self._train_batches is not None and role != "teacher":
             phase = f"evaluating the {name} on train"
@@ -189,10 +191,10 @@ class Dev:
         return Evaluation(score, metrics, tuple(events), averaged, final)
 
     def _figures(self, logits: Logits, tokens: TokenSet) -> dict[str, Any]:
-        """Metrics and mean loss on gold labels, as an event stores them."""
+        """Metrics and mean loss on the gold labels of rows, as an event stores them."""
         assert tokens.labels is not None, "what is evaluated on has labels"
         return {
-            "metrics": compute(self.spec, logits, tokens.labels, tokens.answer_offsets),
+            "metrics": compute(self.spec, logits, tokens.labels, tokens.groups),
             "label_loss": label_loss(self.spec, logits, tokens.labels),
         }
 

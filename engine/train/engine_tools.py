@@ -89,7 +89,7 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
         )
         for split, rows in data.measured.items()
     }
-    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
+    sets = Dev(loaded.decides(data.spec), dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
     run_dir, own_data = request.get("run"), data if request.get("own_task") else None
     changed = [] if run_dir is None else _changed_since(Path(run_dir), preset.task, own_data)

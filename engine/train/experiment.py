@@ -15,7 +15,9 @@ from transformers import PreTrainedModel
 from engine.data.tokens import TokenSet
 from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
-from engine.evaluate.metrics import majority
+from engine.evaluate.metrics import compute, majority, sigmoid
+from engine.evaluate.predict import LengthBatches, predict
+from engine.evaluate.thresholds import best_thresholds
 from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import content_hash, save_model
 from engine.preset.schema import Preset
@@ -214,8 +216,11 @@ class Experiment:
     ) -> dict[str, Any]:
         materials, dev = self.materials, self.materials.measured
         folder = self.run_dir / "student"
+        models = {"teacher": teacher, "student": student} | ({} if baseline is None else {"baseline": baseline})
+        thresholds = {name: self._thresholds(model, name) for name, model in models.items()}
         with self.session.phases.writing("saving the student"):
-            save_model(student, materials.loaded.tokenizer, materials.data.spec, folder)
+            spec = replace(materials.data.spec, thresholds=thresholds["student"])
+            save_model(student, materials.loaded.tokenizer, spec, folder)
         with self.session.phases.open("measuring the models") as report:
             last = materials.preset.stage[-1].name
             logits = {
@@ -226,15 +231,17 @@ class Experiment:
                 known = self.logits.get(self.stages[-1].name)
                 logits["baseline"] = dev.all_logits(baseline, known=known, report=report, name="baseline")
             measured = {
-                "teacher": results.measure_model(teacher, dev, logits["teacher"]),
-                "student": results.measure_model(student, dev, logits["student"], folder),
+                "teacher": results.measure_model(teacher, dev, logits["teacher"], None, thresholds["teacher"]),
+                "student": results.measure_model(student, dev, logits["student"], folder, thresholds["student"]),
             }
             fresh = materials.preset.student.init == "scratch" or (
                 materials.preset.student.init == "pretrained" and materials.loaded.fresh_head
             )
             measured["student"]["head_trained"] = results.head_trained(self.finished, fresh=fresh)
             if baseline is not None:
-                measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"])
+                measured["baseline"] = results.measure_model(
+                    baseline, dev, logits["baseline"], None, thresholds["baseline"]
+                )
             latency = results.measure_latency({"teacher": teacher, "student": student}, dev, report=report)
             report("hashing the models")
             measured["teacher"]["content"] = self.teacher_content
@@ -251,6 +258,17 @@ class Experiment:
         write_atomic(run_dir / STUDENT / "README.md", card, root=run_dir)
         results.write(self.run_dir, document)
         return document
+
+    def _thresholds(self, model: PreTrainedModel, name: str) -> tuple[float, ...]:
+        """From which probability each label applies for a model, chosen on the training rows; none where 0.5 counts."""
+        materials = self.materials
+        if materials.preset.task.thresholds is None:
+            return ()
+        batches = LengthBatches(materials.train, materials.device, materials.pad_id)
+        phase = f"choosing the thresholds of the {name} on the training rows"
+        with self.session.phases.open(phase) as report:
+            logits = predict(model, batches, report=report, phase=phase)
+        return best_thresholds(sigmoid(logits), materials.train_labels)
 
     def checkpoints_to_delete(self) -> int | None:
         """Bytes of the checkpoints that go when the run has finished; None where they stay, because the preset asks for it
@@ -335,12 +353,15 @@ class Experiment:
         """Record the teacher's metrics; returns its logits on dev, which no longer change."""
         dev, spec = self.materials.dev, self.materials.data.spec
         teacher.requires_grad_(False)
-        bounds = dev.tokens[dev.primary].answer_offsets
-        floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary), bounds)[spec.primary]
+        floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary), dev.groups(dev.primary))[
+            spec.primary
+        ]
         with self.session.phases.open("evaluating the teacher") as report:
             self.teacher_content = content_hash(teacher)
             answers = self._teacher_answers(teacher, dev, self.logits.get("teacher"), report=report)
-        metrics = {split: dev.scored(logits, split) for split, logits in answers.items()}
+        metrics = {
+            split: compute(spec, logits, dev.labels(split), dev.groups(split)) for split, logits in answers.items()
+        }
         for split, values in metrics.items():
             self.session.events.write(
                 "evaluation", stage=None, step=0, model="teacher", split=split, primary=split == dev.primary,

@@ -18,6 +18,7 @@ from engine.data.batches import Batch, collate
 from engine.data.load import load_task, source_name
 from engine.data.tokens import TokenSet, tokenise
 from engine.errors import CrildError, ModelError, RunError
+from engine.evaluate.metrics import compute
 from engine.evaluate.timing import Shape, measure
 from engine.models.export import limited, parameters
 from engine.models.families import positions
@@ -114,7 +115,7 @@ class _Subject:
             for split, rows in {"train": data.train, **data.dev}.items()
         }  # fmt: skip
         train = tokens.pop("train")
-        dev = Dev(data.spec, tokens, int(loaded.tokenizer.pad_token_id or 0), CPU)
+        dev = Dev(loaded.decides(data.spec), tokens, int(loaded.tokenizer.pad_token_id or 0), CPU)
         return _Subject(name, request["model"], loaded, size or _bytes(loaded), dev, train, report)
 
     @property
@@ -143,7 +144,9 @@ class _Subject:
             with torch.inference_mode():
                 return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().numpy(), None
         logits = self.dev.logits(model, self.dev.primary, report=self.report, name=name)
-        return logits, self.dev.scored(logits, self.dev.primary)[self.dev.spec.primary]
+        dev = self.dev
+        figures = compute(dev.spec, logits, dev.labels(dev.primary), dev.groups(dev.primary))
+        return logits, figures[dev.spec.primary]
 
     def row(self) -> dict[str, Any]:
         """The original's row of the table."""

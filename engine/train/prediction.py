@@ -288,7 +288,7 @@ class _WordAnswer:
     def predictions(self, logits: Logits, window: _Window) -> WordPredictions:
         """The predictions of some rows; none for words without tokens, and for those whose logits are not finite."""
         tokens = window.tokens
-        finite = np.isfinite(logits).all(axis=1)
+        finite = np.asarray(np.isfinite(logits).all(axis=1))
         shares = probabilities(np.where(finite[:, None], logits, 0.0).astype(np.float32), each_alone=False)
         best, most = shares.argmax(axis=1).tolist(), np.round(shares.max(axis=1), DIGITS).tolist()
         words, labels, own = [], [], []

@@ -105,9 +105,10 @@ class Subject:
 
     def figures(self, logits: Logits, side: str) -> Figures:
         """The task's metrics, and `loss`, of logits on one side."""
-        labels, bounds = self.tokens[side].labels, self.tokens[side].answer_offsets
+        tokens = self.tokens[side]
+        labels = tokens.labels
         assert labels is not None, "a task has labels"
-        return {**compute(self.spec, logits, labels, bounds), "loss": label_loss(self.spec, logits, labels)}
+        return {**compute(self.spec, logits, labels, tokens.groups), "loss": label_loss(self.spec, logits, labels)}
 
     def measured(self, side: str) -> Figures:
         """Metrics and loss of the student in its current state."""
@@ -271,7 +272,18 @@ def load_subject(
     inputs = {"train": train.content, "dev": dev[data.primary_dev].content}
     if recorded is not None:
         inputs[TEACHER] = recorded.teacher.weights
-    return Subject(student, teacher, data.spec, tokens, device, pad_id, (*sentences, *notes), inputs, changed, report)
+    return Subject(
+        student,
+        teacher,
+        student.decides(data.spec),
+        tokens,
+        device,
+        pad_id,
+        (*sentences, *notes),
+        inputs,
+        changed,
+        report,
+    )
 
 
 def _changes(

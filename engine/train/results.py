@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
-from engine.data.types import TEST, TaskData
-from engine.evaluate.metrics import agreement, majority
+from engine.data.types import TEST, TaskData, TaskSpec
+from engine.evaluate.metrics import agreement, compute, majority
 from engine.evaluate.predict import write_predictions, write_texts
 from engine.evaluate.timing import Shape, measure
 from engine.models.export import parameters
@@ -66,10 +67,18 @@ def head_trained(stages: Stages, *, fresh: bool) -> bool:
 
 
 def measure_model(
-    model: PreTrainedModel, dev: Dev, logits: LogitsBySplit, folder: Path | None = None
+    model: PreTrainedModel,
+    dev: Dev,
+    logits: LogitsBySplit,
+    folder: Path | None = None,
+    thresholds: tuple[float, ...] = (),
 ) -> dict[str, Any]:
-    """Metrics on every dev split (from `logits`) and size of a model; `folder` has its weights."""
-    metrics = {split: dev.scored(values, split) for split, values in logits.items()}
+    """Metrics on every dev split (from `logits`) and size of a model; `folder` has its weights.
+
+    `thresholds` are those of its labels, where they were chosen.
+    """
+    spec = replace(dev.spec, thresholds=thresholds)
+    metrics = {split: compute(spec, values, dev.labels(split), dev.groups(split)) for split, values in logits.items()}
     test = {TEST: metrics[TEST]} if TEST in metrics else {}
     return {
         "metrics": metrics[dev.primary],
@@ -78,8 +87,21 @@ def measure_model(
         "layers": int(model.config.num_hidden_layers),
         "parameters": parameters(model),
         "bytes": _weights_size(folder, model),
+        **({"thresholds": dict(zip(spec.labels, thresholds, strict=True))} if thresholds else {}),
         "logits": logits,
     }
+
+
+def _agreement(spec: TaskSpec, teacher: dict[str, Any], student: dict[str, Any], split: str) -> float:
+    """How much student and teacher agree on a split, each at its own thresholds."""
+    return agreement(
+        _own(spec, teacher), teacher["logits"][split], student["logits"][split], other_spec=_own(spec, student)
+    )
+
+
+def _own(spec: TaskSpec, found: dict[str, Any]) -> TaskSpec:
+    """The task with the thresholds of a measured model."""
+    return replace(spec, thresholds=tuple(found.get("thresholds", {}).values()))
 
 
 def measure_latency(models: Mapping[str, PreTrainedModel], dev: Dev, *, report: Report = unreported) -> Latency:
@@ -109,7 +131,7 @@ def closing(
     train_labels = train.labels
     teacher, student, baseline = models["teacher"], models["student"], models.get("baseline")
     spec, primary = dev.spec, dev.primary
-    floor = majority(spec, train_labels, dev.labels(primary), dev.tokens[primary].answer_offsets)
+    floor = majority(spec, train_labels, dev.labels(primary), dev.groups(primary))
     own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
     comparable = theirs > least and student.get("head_trained", True)
     return {
@@ -121,7 +143,7 @@ def closing(
         "student": _without_logits(student) | _speed(latency, "student"),
         "baseline": _without_logits(baseline) if baseline else None,
         "self_teacher": self_teacher_of(stages),
-        "agreement": agreement(spec, teacher["logits"][primary], student["logits"][primary]),
+        "agreement": _agreement(spec, teacher, student, primary),
         "kept_margin": (own - least) / (theirs - least) if comparable else None,
         **describe_saved(stages, spec.primary),
         **_test(dev, train_labels, teacher, student),
@@ -149,8 +171,8 @@ def _test(
     return {
         TEST: {
             "rows": len(sets.tokens[TEST]),
-            "majority": majority(sets.spec, train_labels, sets.labels(TEST), sets.tokens[TEST].answer_offsets),
-            "agreement": agreement(sets.spec, teacher["logits"][TEST], student["logits"][TEST]),
+            "majority": majority(sets.spec, train_labels, sets.labels(TEST), sets.groups(TEST)),
+            "agreement": _agreement(sets.spec, teacher, student, TEST),
         }
     }
 
@@ -180,7 +202,7 @@ def save_predictions(
         for split, logits in found["logits"].items():
             suffix = "" if split == dev.primary else f".{split}"
             path = run_dir / "predictions" / f"{name}{suffix}.jsonl"
-            write_predictions(path, dev.tokens[split], logits, dev.spec, report=report, root=run_dir)
+            write_predictions(path, dev.tokens[split], logits, _own(dev.spec, found), report=report, root=run_dir)
 
 
 def save_texts(run_dir: Path, dev: Dev, data: TaskData) -> None:

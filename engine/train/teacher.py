@@ -337,7 +337,7 @@ def settle_order(
     assert dev.labels is not None
     scored = sorted(
         (
-            (compute(spec, logits[:, list(order)], dev.labels, dev.answer_offsets)[spec.primary], order)
+            (compute(spec, logits[:, list(order)], dev.labels, dev.groups)[spec.primary], order)
             for order in itertools.permutations(range(len(spec.labels)))
         ),
         reverse=True,

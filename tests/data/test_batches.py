@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -47,6 +49,14 @@ def test_the_order_is_a_function_of_the_seed(lengths: Lengths, size: int, seed: 
     first = [batch.tolist() for batch in epoch_batches(lengths, size, seed)]
     np.random.seed(2)
     assert first == [batch.tolist() for batch in epoch_batches(lengths.copy(), size, tuple(seed))]
+
+
+def test_several_labels_are_not_cut_with_the_padding() -> None:
+    labels = np.eye(4, 9, dtype=np.uint8)
+    batch = collate(replace(token_set([5, 2, 1, 2]), labels=labels), np.arange(4), pad_id=0)
+    for part in (*batch.mirrored_parts(2), batch.take(torch.tensor([1, 2]), 2)):
+        assert part.labels is not None
+        assert part.labels.tolist() == labels[part.index.numpy()].tolist()
 
 
 def test_epochs_and_seeds_differ() -> None:

@@ -26,7 +26,7 @@ def custom(
     *,
     ending: str = "csv",
     dev_ending: str | None = None,
-    columns: dict[str, str] | None = None,
+    columns: dict[str, Any] | None = None,
     kind: Any = "classification",
     **words: Any,
 ) -> TaskData:

@@ -11,7 +11,8 @@ import pytest
 from engine.data.findings import Finding, data_findings, is_blank, percent
 from engine.data.glue import load_glue
 from engine.data.toy import toy_task
-from engine.data.types import Example, Kind, TaskData, TaskSpec
+from engine.data.types import Example, TaskData, TaskSpec
+from engine.preset.kinds import Kind
 from engine.preset.names import TOY_TASKS
 
 Rows = Sequence[tuple[str, Any]]

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.data import hub
+from engine.data.examples import named_label
 from engine.data.hub import load_hub
 from engine.errors import DataError
 from engine.preset.schema import Task
@@ -255,7 +256,7 @@ def stub(monkeypatch: pytest.MonkeyPatch, names: list[str] | None, labels: list[
 def test_classes_are_matched_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     stub(monkeypatch, ["contradiction", "entailment", "neutral"], [0, 1, 2], ["a", "b", "c"])
     data = load_hub(Task(name="mnli"))
-    assert [data.spec.labels[int(example.label or 0)] for example in data.train] == [
+    assert [named_label(example.label, data.spec.labels) for example in data.train] == [
         "contradiction",
         "entailment",
         "neutral",

@@ -172,10 +172,10 @@ def test_several_labels_for_one_text_are_refused(tmp_path: Path, header: str, ro
     assert refusal(write(tmp_path, header, *rows)).kind == kind
 
 
-def test_lists_of_json_are_refused(tmp_path: Path) -> None:
+def test_lists_of_json_are_several_labels(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a", "labels": ["x"]}\n{"text": "b", "labels": ["y"]}\n')
-    assert refusal(path).kind == "several-labels"
+    assert recognised(Task(name="custom", files=Files(train=str(path))), by_name_alone=True).task.kind == "multilabel"
 
 
 def test_class_names_with_marks_in_them_are_classes(tmp_path: Path) -> None:

@@ -72,8 +72,11 @@ PAIR = {"columns": {"text": "text", "pair": "pair", "label": "label"}}
         {"kind": "regression", "columns": {"text": "text", "label": "score"}},
         {"examples": 11, "label_noise": 0.3},
         {"title": "my task"},
+        {"kind": "multilabel", "columns": {"text": "text", "label": "pair", "separator": " "}},
+        {"kind": "multilabel", "columns": {"text": "text", "label": "pair", "separator": " "}, "thresholds": "train"},
+        {"kind": "regression", "columns": {"text": "text", "label": "score", "group": "pair"}},
     ],
-    ids=["single", "pairs", "ids", "scores", "few", "title"],
+    ids=["single", "pairs", "ids", "scores", "few", "title", "several", "thresholds", "groups"],
 )
 def test_a_second_load_gives_the_same_without_reading_the_files(
     folder: Path, loads: list[str], changes: dict[str, Any]

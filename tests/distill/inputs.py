@@ -48,6 +48,7 @@ TERMS = (
     Term("labels"),
     Term("logits", temperature=2.0),
     Term("logits", temperature=2.0, kind="regression"),
+    Term("logits", temperature=2.0, kind="multilabel"),
     Term("attention", pairs=((2, 1), (4, 2)), heads=HEADS),
     Term("attention", pairs=((4, 2),), heads=HEADS, mse=True),
     Term("query", pairs=((4, 2),), heads=4),
@@ -62,7 +63,8 @@ LAYER_TERMS = tuple(term for term in TERMS if term.pairs)
 
 def named(term: Term) -> str:
     """A test's name for a term."""
-    return f"{term.name}{'-mse' * term.mse}{'-regression' * (term.kind == 'regression')}"
+    kind = "" if term.kind == "classification" else f"-{term.kind}"
+    return f"{term.name}{'-mse' * term.mse}{kind}"
 
 
 def masked(lengths: Sequence[int], length: int | None = None) -> Tensor:

@@ -238,3 +238,36 @@ def test_an_objective_is_given_the_options_that_it_names() -> None:
     student, teacher = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
     objectives.ObjectiveSpec(objective, ("hidden",), per_token=True)(student, teacher, ONE, options)
     assert taken == {"student": student, "teacher": teacher, "rows": ONE, "mse": True, "lam": 0.5}
+
+
+def test_labels_of_several_for_a_text() -> None:
+    """Binary cross-entropy of each label's sigmoid: σ(log 3) = 3/4, σ(0) = 1/2; a mean over the labels."""
+    student = torch.tensor([[math.log(3.0), 0.0], [math.log(3.0), -math.log(3.0)]])
+    gold = torch.tensor([[1, 0], [0, 0]], dtype=torch.uint8)
+    total, count = objectives.labels(student, gold, torch.ones(2, 1), kind="multilabel")
+    first, second = (-math.log(3 / 4) - math.log(1 / 2)) / 2, (-math.log(1 / 4) - math.log(3 / 4)) / 2
+    assert total.item() == pytest.approx(first + second)
+    assert count == 2
+    mixed, _ = objectives.labels(student, gold, torch.ones(2, 1), kind="multilabel", lam=0.8)
+    other = (-math.log(1 / 4) - math.log(1 / 2)) / 2 + (-math.log(3 / 4) - math.log(3 / 4)) / 2
+    assert mixed.item() == pytest.approx(0.8 * (first + second) + 0.2 * other)
+    weights = torch.tensor([2.0, 5.0])
+    weighted, _ = objectives.labels(student, gold, torch.ones(2, 1), kind="multilabel", class_weights=weights)
+    assert weighted.item() == pytest.approx((-2 * math.log(3 / 4) - math.log(1 / 2)) / 2 + second)
+
+
+def test_logits_of_several_labels_for_a_text() -> None:
+    """T² · KL between the two answers to each label, at temperature 2: the teacher says 3/4 and 1/2, the student 1/2."""
+    teacher = torch.tensor([[2 * math.log(3.0), 0.0]])
+    total, count = objectives.logits(torch.zeros(1, 2), teacher, torch.ones(1, 1), temperature=2.0, kind="multilabel")
+    assert total.item() == pytest.approx(4 * (3 / 4 * math.log(3 / 2) + 1 / 4 * math.log(1 / 2)) / 2)
+    assert count == 1
+
+
+def test_logits_of_several_labels_stay_finite_where_a_teacher_is_certain() -> None:
+    student = torch.tensor([[-200.0, 200.0]], requires_grad=True)
+    total, _ = objectives.logits(student, torch.tensor([[200.0, 200.0]]), torch.ones(1, 1), kind="multilabel")
+    torch.autograd.backward(total)
+    assert total.item() == pytest.approx(100.0), "a mean over the labels"
+    assert student.grad is not None
+    assert student.grad.isfinite().all()

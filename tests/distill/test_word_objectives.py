@@ -12,9 +12,10 @@ from engine.data.batches import Batch
 from engine.distill.activations import Activations
 from engine.distill.objectives import labels, logits
 from engine.distill.terms import Term, distillation_loss
+from engine.preset.kinds import Kind
 from engine.train.step import Counts
 
-KIND = "token-classification"
+KIND: Kind = "token-classification"
 NONE = -100
 TERMS = (Term("labels", kind=KIND), Term("logits", temperature=2.0, kind=KIND))
 LENGTHS = (6, 4, 5, 3)
@@ -102,10 +103,12 @@ def test_padding_changes_neither_loss_nor_gradient(term: Term, lam: float | None
     wide, padded, others = sides(16)
     again, same = loss(term, wide, padded, others, lam)
     torch.testing.assert_close(again, total, rtol=0, atol=1e-12)
-    assert (count, same) == (8, 8)
+    assert count == same
+    assert count == 8
     assert own.logits is not None
     assert padded.logits is not None
-    (gradient,), (other,) = (torch.autograd.grad(value, side.logits) for value, side in ((total, own), (again, padded)))  # type: ignore[list-item, type-var]
+    (gradient,) = torch.autograd.grad(total, own.logits)
+    (other,) = torch.autograd.grad(again, padded.logits)
     torch.testing.assert_close(other[:, : max(LENGTHS)], gradient, rtol=0, atol=1e-12)
     assert not other[:, max(LENGTHS) :].any()
 
@@ -118,8 +121,10 @@ def test_mirrored_micro_batches_add_up(term: Term, lam: float | None) -> None:
     found = []
     for part in batch.mirrored_parts(2):
         rows, length = part.index, part.input_ids.shape[1]
-        cut = [Activations(part.attention_mask, logits=side.logits[rows, :length]) for side in (own, theirs)]  # type: ignore[index]
-        found.append(loss(term, part, *cut, lam))
+        ours, others = (
+            Activations(part.attention_mask, logits=side.tensor("logits")[rows, :length]) for side in (own, theirs)
+        )
+        found.append(loss(term, part, ours, others, lam))
     torch.testing.assert_close(torch.stack([value for value, _ in found]).sum(), total, rtol=0, atol=1e-12)
     assert sum(int(number) for _, number in found) == count
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data.types import Kind, TaskSpec
-from engine.evaluate.metrics import METRICS, agreement, compute, majority, predicted
+from engine.data.types import TaskSpec
+from engine.evaluate.metrics import METRICS, agreement, compute, label_loss, majority, predicted
+from engine.evaluate.rankings import RANKED
+from engine.evaluate.thresholds import best_thresholds
+from engine.preset.kinds import KINDS, Kind, MetricName
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +27,7 @@ def no_warning() -> Iterator[None]:
 
 
 def spec(*metrics: str, kind: Kind = "classification", classes: int = 2) -> TaskSpec:
-    labels = tuple("abcd"[:classes]) if kind == "classification" else ()
+    labels = () if kind == "regression" else tuple("abcd"[:classes])
     return TaskSpec("t", kind, labels, metrics, is_pair=False)
 
 
@@ -158,7 +162,11 @@ def test_what_logits_say() -> None:
 
 
 def test_every_metric_that_a_preset_can_name_is_here() -> None:
-    assert set(METRICS) == {"accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"}
+    assert (
+        METRICS.keys() | RANKED.keys()
+        == set(get_args(MetricName))
+        == {name for kind in KINDS.values() for name in kind.metrics}
+    )
 
 
 def test_f1_macro_is_over_the_same_classes_whatever_is_predicted() -> None:
@@ -170,3 +178,63 @@ def test_f1_macro_is_over_the_same_classes_whatever_is_predicted() -> None:
     ten_mistakes, one_mistake = (compute(task, logits(answers.tolist(), 3), gold) for answers in (ten, one))
     assert one_mistake["f1_macro"] == pytest.approx((f1(gold.tolist(), one.tolist(), 0) + 1) / 2)
     assert one_mistake["f1_macro"] > ten_mistakes["f1_macro"]
+
+
+# -- several labels for a text
+
+SEVERAL = spec("f1_micro", "f1_macro", "subset_accuracy", kind="multilabel", classes=3)
+SETS = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0]], np.uint8)
+
+
+def test_metrics_of_several_labels_by_hand() -> None:
+    """Answers {a}, {a}, {c}, {b}: three right, b missed once, c named once; dev has no c."""
+    answers = np.array([[2.0, -1, -1], [1, -3, -1], [-1, -1, 0], [-1, 1, -1]])
+    assert predicted(SEVERAL, answers).tolist() == [[True, False, False], [True, False, False], [False, False, True],
+                                                    [False, True, False]]  # fmt: skip
+    found = compute(SEVERAL, answers, SETS)
+    assert found["f1_micro"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+    assert found["f1_macro"] == pytest.approx((1 + 2 / 3) / 2), "over the labels that dev has"
+    assert found["subset_accuracy"] == 2 / 4
+
+
+def test_metrics_of_several_labels_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import accuracy_score, f1_score
+
+    random = np.random.default_rng(1)
+    gold, answers = (random.random((50, 3)) < 0.4).astype(np.uint8), random.normal(0, 1, (50, 3))
+    found = compute(SEVERAL, answers, gold)
+    assert found["f1_micro"] == f1_score(gold, answers >= 0, average="micro")
+    assert found["f1_macro"] == f1_score(gold, answers >= 0, average="macro")
+    assert found["subset_accuracy"] == accuracy_score(gold, answers >= 0)
+
+
+def test_no_label_anywhere_is_nothing() -> None:
+    found = compute(SEVERAL, np.full((2, 3), -1.0), np.zeros((2, 3), np.uint8))
+    assert found == {"f1_micro": 0.0, "f1_macro": 0.0, "subset_accuracy": 1.0}
+
+
+def test_the_majority_guess_of_several_labels_is_the_most_frequent_set() -> None:
+    train = np.array([[1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 1]], np.uint8)
+    found = majority(SEVERAL, train, SETS)
+    assert found["subset_accuracy"] == 1 / 4
+    assert found["f1_micro"] == pytest.approx(2 * 4 / (2 * 4 + 4))
+
+
+def test_agreement_of_several_labels_is_about_all_of_a_row() -> None:
+    one, other = np.array([[1.0, 1, -1], [1, -1, -1]]), np.array([[1.0, -1, -1], [1, -1, -1]])
+    assert agreement(SEVERAL, one, other) == 0.5
+    lower = TaskSpec("t", "multilabel", SEVERAL.labels, SEVERAL.metrics, is_pair=False, thresholds=(0.5, 0.2, 0.5))
+    assert agreement(SEVERAL, one, other, other_spec=lower) == 0.5, "each at its own thresholds: row 2 has b as well"
+
+
+def test_the_loss_of_several_labels() -> None:
+    answers = np.array([[math.log(3.0), 0.0, -math.log(3.0)]])
+    expected = (-math.log(3 / 4) - math.log(1 / 2) - math.log(1 / 4)) / 3
+    assert label_loss(SEVERAL, answers, np.array([[1, 0, 1]])) == pytest.approx(expected)
+
+
+def test_thresholds_by_hand() -> None:
+    """Of label a, 0.3 divides the two; b is right at 0.5 already; c never applies; of d, 0.5 is as good as 0.85."""
+    shares = np.array([[0.4, 0.9, 0.7, 0.9], [0.35, 0.6, 0.6, 0.6], [0.25, 0.2, 0.9, 0.8], [0.1, 0.1, 0.1, 0.7]])
+    gold = np.array([[1, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]])
+    assert best_thresholds(shares, gold) == pytest.approx((0.3, 0.5, 0.5, 0.5))

@@ -18,10 +18,11 @@ from transformers import (
 )
 
 from engine.data.tokens import TokenSet
-from engine.data.types import Example, Kind, TaskSpec
+from engine.data.types import Example, TaskSpec
 from engine.errors import RunError
 from engine.evaluate import predict as module
 from engine.evaluate.predict import LengthBatches, predict, softmax, takes_types, write_predictions, write_texts
+from engine.preset.kinds import Kind
 from engine.record.stop_request import Stopped
 
 LENGTHS = [3, 9, 2, 6, 4, 9, 1]

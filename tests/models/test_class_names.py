@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from engine.data.tasks import GLUE
+from engine.data.types import TaskSpec
 from engine.models.class_names import align, name_outputs, names_of, order_by_name
 from engine.models.families import output_of
+from engine.models.thresholds import thresholds_of
 from tests.models.tiny_models import EVERY, batch_of, own_forward, tiny
 
 RTE, MNLI = GLUE["rte"].spec.labels, GLUE["mnli"].spec.labels
@@ -81,6 +83,26 @@ def test_aligning_keeps_the_parameter_itself() -> None:
 def test_what_is_no_permutation_is_refused(permutation: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="does not order"):
         align(tiny("bert"), permutation, GLUE["rte"].spec)
+
+
+def test_aligning_moves_thresholds_too() -> None:
+    model = tiny("bert", labels=3)
+    model.config.label_thresholds = [0.1, 0.2, 0.3]
+    align(model, (1, 2, 0), GLUE["mnli"].spec)
+    assert thresholds_of(model.config) == (0.2, 0.3, 0.1)
+
+
+@pytest.mark.parametrize("found", [None, [0.5, 0.5], [0.1, 0.2, 2.0], [0.1, 0.2, "x"], 0.3])
+def test_thresholds_of_another_form_are_the_usual_ones(found: object) -> None:
+    model = tiny("bert", labels=3)
+    model.config.label_thresholds = found
+    assert thresholds_of(model.config) == (0.5, 0.5, 0.5)
+
+
+def test_the_kind_of_task_says_what_the_outputs_are() -> None:
+    model = tiny("bert", labels=2)
+    name_outputs(model, TaskSpec("t", "multilabel", ("a", "b"), ("f1_micro",), is_pair=False))
+    assert (names_of(model), model.config.problem_type) == (("a", "b"), "multi_label_classification")
 
 
 def test_regression_has_one_score() -> None:

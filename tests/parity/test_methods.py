@@ -9,6 +9,7 @@ import torch
 
 from engine.distill import terms
 from engine.distill.activations import Activations
+from engine.preset.kinds import Kind
 from engine.preset.load import load_preset
 from engine.train.settings import StageSettings, student_stage
 
@@ -80,7 +81,7 @@ def test_patience_is_the_released_one(released: Released) -> None:
 
 
 @pytest.mark.parametrize("mode", ["classification", "regression"])
-def test_answers_are_the_released_ones(released: Released, mode: str) -> None:
+def test_answers_are_the_released_ones(released: Released, mode: Kind) -> None:
     preset = load_preset(["kd", "rte"]).preset
     stage = student_stage(preset, preset.stage[0], kind=mode)
     (term,) = terms.bind(stage.stage, TEACHER, STUDENT, temperature=stage.temperature, kind=stage.kind)

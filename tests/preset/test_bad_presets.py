@@ -421,13 +421,34 @@ def test_what_is_missing_altogether(tmp_path: Path) -> None:
         (
             '[task]\nname = "custom"\nfiles = { train = "a" }\nkind = "regression"\nmetrics = ["f1", "pearson", "r2"]',
             [
-                '5 wrong-value task.metrics: "accuracy", "f1", "f1_macro", "matthews", "pearson" and "spearman"',
+                '5 wrong-value task.metrics: "f1_micro", "matthews", "mrr", "ndcg", "pearson", "spearman" and "subset_accuracy"',
             ],
         ),
         (
             '[task]\nname = "custom"\nfiles = { train = "a", dev = "b" }\nkind = "regression"\nmetrics = ["f1"]\n'
             'columns = { pair = "text" }',
             ["5 unsuitable-metric task.metrics: f1", "6 repeated-column task.columns: text, text, label"],
+        ),
+        (
+            '[task]\nname = "custom"\nfiles = { train = "a" }\nkind = "classification"\nthresholds = "train"\n'
+            'columns = { labels = ["a", "b"] }',
+            [
+                "5 thresholds-without-labels task.thresholds: several labels",
+                "6 several-labels-without-kind task.columns.labels: several labels",
+            ],
+        ),
+        (
+            '[task]\nname = "custom"\nfiles = { train = "a" }\nkind = "multilabel"\nmetrics = ["accuracy"]\n'
+            'columns = { labels = ["a", "b"], separator = "|", group = "q" }',
+            [
+                "5 unsuitable-metric task.metrics: accuracy is not a metric for multilabel",
+                "6 labels-and-label task.columns.labels: columns.separator",
+                "6 group-of-several-labels task.columns.group: rankings",
+            ],
+        ),
+        (
+            '[task]\nname = "custom"\nfiles = { train = "a" }\nkind = "regression"\nmetrics = ["mrr"]',
+            ["5 ranking-without-groups task.metrics: columns.group"],
         ),
         (
             '[task]\nname = "custom"\nfiles = { train = "a", dev = "b" }\ndev_share = 0.1',

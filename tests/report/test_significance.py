@@ -202,7 +202,11 @@ def _drawn(random: np.random.Generator, gold: tuple[float, ...], ease: Any, seed
 # -- metrics
 
 
-@pytest.mark.parametrize("metric", METRICS)
+OF_SETS = ("f1_micro", "subset_accuracy")
+"""Of several labels for a text alone; f1_macro is also of these."""
+
+
+@pytest.mark.parametrize("metric", [metric for metric in METRICS if metric not in OF_SETS])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_metrics_are_the_official_ones_on_each_resample(metric: str, classes: int) -> None:
     random = np.random.default_rng(3)
@@ -220,7 +224,33 @@ def test_metrics_are_the_official_ones_on_each_resample(metric: str, classes: in
             assert found[draw, run] == pytest.approx(OFFICIAL[metric](said[run][rows], gold[rows]), abs=1e-9)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ["f1_macro", *OF_SETS])
+def test_metrics_of_several_labels_are_the_official_ones_on_each_resample(metric: str) -> None:
+    random = np.random.default_rng(5)
+    gold = (random.random((30, 4)) < [0.5, 0.3, 0.05, 0.0]).astype(np.uint8)
+    said = np.where(random.random((2, 30, 4)) < 0.8, gold, 1 - gold)
+    counts = np.stack([np.bincount(random.integers(0, 30, 30), minlength=30) for _ in range(5)]).astype(float)
+    found = METRICS[metric](gold, said, counts, 4)
+    for draw, weights in enumerate(counts.astype(int)):
+        rows = np.repeat(np.arange(30), weights)
+        for run in range(2):
+            assert found[draw, run] == pytest.approx(OFFICIAL[metric](said[run][rows], gold[rows]), abs=1e-9)
+
+
+def test_methods_whose_texts_have_several_labels_are_told_apart() -> None:
+    gold = tuple((row % 2, row % 3 % 2) for row in range(EXAMPLES))
+
+    def runs(*wrong: int) -> SeedAnswers:
+        said = [
+            tuple((1 - one, two) if row < most else (one, two) for row, (one, two) in enumerate(gold)) for most in wrong
+        ]
+        return {seed: Answers("dev", ("a", "b"), gold, answers) for seed, answers in enumerate(said)}
+
+    assert compare_methods("f1_micro", [runs(5, 6, 7), runs(60, 61, 62)]).p_values[0, 1] < 0.01
+    assert compare_methods("f1_micro", [runs(5, 6, 7), runs(5, 6, 7)]).p_values[0, 1] == 1.0
+
+
+@pytest.mark.parametrize("metric", [metric for metric in METRICS if metric not in OF_SETS])
 def test_what_cannot_be_computed_is_nothing_as_officially(metric: str) -> None:
     same = Answers("x", ("a", "b"), (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 0.0, 0.0))
     official = OFFICIAL[metric](np.zeros(4), np.asarray(same.labels))

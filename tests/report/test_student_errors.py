@@ -232,3 +232,64 @@ def test_the_matrix_numbers_classes_with_long_names(tmp_path: Path) -> None:
     long = error_tables(student_errors(tmp_path / "long"))[1]
     assert [column.heading for column in long.columns] == ["1", "2", "3"]
     assert long.rows[2].name == "3 c"
+
+
+# -- several labels for a text
+
+
+def several(folder: Path) -> Path:
+    """Four rows: the student has the first right, gives row 1 a label too many, row 2 one too few, row 3 both."""
+    run_dir = folder / "tags-s1"
+    (run_dir / "predictions").mkdir(parents=True)
+    gold: tuple[list[str], ...] = (["a"], [], ["a", "b"], ["b"])
+    answers = {
+        "student": ((0.9, 0.2), (0.6, 0.1), (0.8, 0.4), (0.7, 0.3)),
+        "teacher": ((0.9, 0.1), (0.1, 0.1), (0.9, 0.9), (0.7, 0.3)),
+    }
+    for model, shares in answers.items():
+        rows = [
+            {"id": f"dev-{index}", "label": labels, "prediction": [n for n, s in zip("ab", share, strict=True) if s >= 0.5],
+             "probabilities": dict(zip("ab", share, strict=True))}
+            for index, (labels, share) in enumerate(zip(gold, shares, strict=True))
+        ]  # fmt: skip
+        (run_dir / "predictions" / f"{model}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return run_dir
+
+
+def test_what_a_student_of_several_labels_gets_wrong(tmp_path: Path) -> None:
+    found = student_errors(several(tmp_path))
+    assert (found.names, found.wrong, found.matrix, found.confusions) == (("a", "b"), 3, (), ())
+    first, second = found.classes
+    assert (first.name, first.rows, first.predicted, first.precision, first.recall) == ("a", 2, 4, 2 / 4, 1.0)
+    assert (second.rows, second.predicted, second.precision, second.recall, second.f1) == (2, 0, None, 0.0, 0.0)
+    assert [(row.id, row.label, row.student, row.teacher, row.right) for row in found.disagreements] == [
+        ("dev-1", "(no label)", "a", "(no label)", "teacher"), ("dev-2", "a, b", "a", "a, b", "teacher"),
+    ]  # fmt: skip
+    assert found.disagreements[0].student_probability == pytest.approx(0.6 * 0.9)
+    assert [row.id for row in found.mistakes] == ["dev-3", "dev-1", "dev-2"], "first where the teacher agrees"
+    (table,) = error_tables(found)
+    assert [row.label for row in table.rows] == ["a", "b"]
+    assert confusion_sentence(found) is None
+    assert "on 2 of 4 rows" in error_notes(found)[-1]
+    assert len(list(csv.reader(io.StringIO(rows_csv(found, found.mistakes))))) == 4
+
+
+def test_the_calibration_of_several_labels_is_that_of_every_answer(tmp_path: Path) -> None:
+    """Eight answers: the student's confidences and whether it is right."""
+    found = student_errors(several(tmp_path)).calibration
+    assert found is not None
+    sure = [0.9, 0.8, 0.6, 0.9, 0.8, 0.6, 0.7, 0.7]
+    right = [1, 1, 0, 1, 1, 0, 0, 0]
+    shares = [(1 - share, share) for share in sure]
+    expected = expected_calibration_error(np.array(shares), np.array(right))
+    assert found.rows == 8
+    assert found.before == pytest.approx(expected)
+
+
+def test_torn_sets_of_labels_are_refused(tmp_path: Path) -> None:
+    run_dir = several(tmp_path)
+    path = run_dir / "predictions" / "student.jsonl"
+    path.write_text(path.read_text().replace('"prediction": ["a"]', '"prediction": ["z"]', 1))
+    with pytest.raises(RunError) as caught:
+        student_errors(run_dir)
+    assert caught.value.kind == "bad-predictions"

@@ -64,9 +64,9 @@ _BY_CIRCUMSTANCE = {
     name
     for name in FIELDS
     if name.startswith(("findings", "self_teacher", "baseline", "best"))
-    or name.endswith((".latency_ms", ".throughput", ".dev_extra.{split}.{metric}"))
+    or name.endswith((".latency_ms", ".throughput", ".dev_extra.{split}.{metric}", ".thresholds.{label}"))
 }
-"""Fields that depend on the run: a second dev set, findings, and speeds, which this run doesn't measure."""
+"""Fields that depend on the run: a second dev set, findings, chosen thresholds, and speeds, which this run doesn't measure."""
 
 
 def _pattern(name: str) -> str:

@@ -176,7 +176,27 @@ def test_classes_answered_each_alone_are_probabilities_of_their_own(tmp_path: Pa
     expected = 1 / (1 + np.exp(-forward(model, TEXTS[:5])))
     measured = np.array([[float(row[f"probability_LABEL_{index}"]) for index in range(3)] for row in rows])
     assert np.abs(measured - expected).max() < 2e-6
+    names = [[f"LABEL_{index}" for index in np.flatnonzero(row >= 0.5)] for row in expected]
+    assert [row["label"] for row in rows] == ["|".join(found) for found in names]
+    assert len(set(map(len, names))) > 1, "some rows have more labels than others"
     assert len(summary.notes) == 2  # and an empty text
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_several_labels_are_a_list_and_decided_by_the_models_own_thresholds(tmp_path: Path, form: str) -> None:
+    own = tiny("bert", labels=3, layers=1, problem_type="multi_label_classification")
+    expected = 1 / (1 + np.exp(-forward(saved(tmp_path / "plain", own), TEXTS[1:5])))
+    cuts = [float(np.sort(column)[1:3].mean()) for column in expected.T]
+    own.config.label_thresholds = cuts
+    model = saved(tmp_path / "model", own)
+    path = write_csv(tmp_path / "in.csv", text=TEXTS[1:5])
+    summary = predict_rows(request_for(model, path, tmp_path / f"out.{form}"))
+    if form == "jsonl":
+        found = [json.loads(line)["label"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    else:
+        found = pq.read_table(tmp_path / "out.parquet").column("label").to_pylist()
+    assert found == [[f"LABEL_{index}" for index in np.flatnonzero(row >= cuts)] for row in expected]
+    assert "own threshold" in summary.notes[0]
 
 
 def test_bf16_is_close(tmp_path: Path, model: Path) -> None:
