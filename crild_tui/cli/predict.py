@@ -19,7 +19,7 @@ from engine.preset.text import listed
 if TYPE_CHECKING:
     from engine.record.prediction import PredictionRequest, PredictionSummary
 
-FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "text")
+FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "text", "conll")
 FORMATS = listed(FORMAT_NAMES)
 
 
@@ -48,7 +48,7 @@ def predict(
             "-o",
             metavar="FILE",
             help="Write to FILE. [default: stdout]",
-            autocompletion=endings(".csv", ".tsv", ".jsonl", ".parquet", ".txt"),
+            autocompletion=endings(".csv", ".tsv", ".jsonl", ".parquet", ".txt", ".conll"),
         ),
     ] = None,
     form: Annotated[
@@ -119,8 +119,8 @@ def predict(
 ) -> None:
     """Predict rows: the input's columns, with label and probabilities added.
 
-    Reads and writes CSV, TSV, JSON lines, Parquet and plain text, of any size, also as
-    .gz or .zst. A file given with -o appears whole or not at all. More: docs/predict.md
+    Reads and writes CSV, TSV, JSON lines, Parquet, plain text and CoNLL, of any size, also
+    as .gz or .zst. A file given with -o appears whole or not at all. More: docs/predict.md
 
     \b
     crild predict tickets new.csv -o labelled.csv

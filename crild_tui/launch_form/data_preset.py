@@ -22,6 +22,7 @@ _KIND_COMMENTS: dict[Kind, str] = {
     "classification": 'each label is a class; "regression" for scores',
     "multilabel": "a text can have several labels, or none",
     "regression": 'each label is a score; "classification" for classes',
+    "token-classification": "each word has a label",
 }
 _COMMENTS_FROM = 36
 """The column at which comments begin, if the line is short enough."""

@@ -22,6 +22,7 @@ from engine.data.text_columns import columns_of_task
 from engine.data.text_files import listed, shown
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.schema import Columns, Task, Teacher
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
@@ -81,6 +82,11 @@ def load_answers(teacher: Teacher, task: Task, data: TaskData, *, report: Report
     numbers that cannot be answers, and columns that are missing or can be read in several ways.
     """
     path = answers_path(teacher)
+    if data.spec.kind == WORD_LABELS:
+        sentence = (
+            "a file of answers has one for each text, and in this task each word has a label: name a teacher.model"
+        )
+        raise DataError(sentence, kind="answers-to-texts", file=str(path), key="teacher.answers")
     with RowReader(path, format_of(path) or "csv") as reader:
         chunks = reader.chunks(_AT_ONCE)
         first = next(chunks)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.data.tokens import TokenSet
+from engine.data.tokens import NO_LABEL, TokenSet
 
 Indices = npt.NDArray[np.int64]
 
@@ -25,6 +25,8 @@ class Batch:
     `input_ids`, `attention_mask` (1 on real tokens, 0 on padding) and, where the tokenizer makes them,
     `token_type_ids` are int64 of shape (batch, length); `labels` is int64 (classes) or float32 (scores) of shape
     (batch,), uint8 (several labels) of shape (batch, labels), None for data without labels; `index` (batch,) are the rows of the TokenSet.
+    Of a task with labels by word, `answers` of bool (batch, length) is true at the first piece of each word, and `labels` int64
+    (batch, length) has the class there and `NO_LABEL` elsewhere.
     """
 
     input_ids: torch.Tensor
@@ -32,6 +34,7 @@ class Batch:
     token_type_ids: torch.Tensor | None
     labels: torch.Tensor | None
     index: torch.Tensor
+    answers: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.index.shape[0])
@@ -43,11 +46,17 @@ class Batch:
     def take(self, rows: torch.Tensor, length: int | None = None) -> Batch:
         """The batch of the given rows (int64 positions in this batch), its padding cut off at `length`."""
         found = self._map(lambda tensor: tensor[rows, :length] if tensor.ndim == 2 else tensor[rows])
-        return found if self.labels is None else replace(found, labels=self.labels[rows])
+        return found if self.labels is None or self.answers is not None else replace(found, labels=self.labels[rows])
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        types, labels = (None if tensor is None else change(tensor) for tensor in (self.token_type_ids, self.labels))
-        return Batch(change(self.input_ids), change(self.attention_mask), types, labels, change(self.index))
+        types, labels, answers = (
+            None if tensor is None else change(tensor) for tensor in (self.token_type_ids, self.labels, self.answers)
+        )
+        return Batch(change(self.input_ids), change(self.attention_mask), types, labels, change(self.index), answers)
+
+    def of_answers(self, logits: torch.Tensor) -> torch.Tensor:
+        """The logits (answers, classes) that answer: those of rows, or of (batch, length, classes) those at `answers`."""
+        return logits if self.answers is None else logits[self.answers]
 
     def mirrored_parts(self, n: int, *, trim: bool = True) -> list[Batch]:
         """Cuts the batch into at most `n` parts within which mixup finds the same partners as in the whole.
@@ -150,10 +159,17 @@ def collate(tokens: TokenSet, indices: Indices, *, pad_id: int, pad_to: int | No
     types = None
     if tokens.type_ids is not None:
         types = torch.from_numpy(np.where(real, tokens.type_ids[flat], 0).astype(np.int64))
+    labels, answers = tokens.labels, None
+    if tokens.words is not None:
+        answers = torch.from_numpy(real & (tokens.words[flat] >= 0))
+        labels = None if labels is None else np.where(real, tokens.token_labels[flat], NO_LABEL)
+    elif labels is not None:
+        labels = labels[indices]
     return Batch(
         input_ids=torch.from_numpy(np.where(real, tokens.input_ids[flat], pad_id).astype(np.int64)),
         attention_mask=torch.from_numpy(real.astype(np.int64)),
         token_type_ids=types,
-        labels=None if tokens.labels is None else torch.from_numpy(tokens.labels[indices]),
+        labels=None if labels is None else torch.from_numpy(labels),
         index=torch.from_numpy(np.asarray(indices, dtype=np.int64)),
+        answers=answers,
     )

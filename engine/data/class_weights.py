@@ -8,6 +8,7 @@ from typing import Literal
 
 from engine.data.types import TaskData, TaskSpec
 from engine.errors import CrildError, PresetError
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import listed, nearest, shown
 
 KEY = "train.class_weights"
@@ -20,7 +21,7 @@ def class_weights(setting: ClassWeights | None, data: TaskData) -> tuple[float, 
 
     "balanced" is n / (k · n_c): n training rows, n_c of them of class c, k classes that have rows. So the weights of all
     training rows have a mean of 1. A class without training rows has weight 1, which nothing reads. Of several labels for a
-    text, a weight counts where the label applies, and "balanced" is (n - n_c) / n_c, so that both answers weigh the same. Raises PresetError as
+    text, a weight counts where the label applies, and "balanced" is (n - n_c) / n_c, so that both answers weigh the same. Of labels by word, words are counted instead of rows. Raises PresetError as
     `class_weight_problem`.
     """
     if setting is None:
@@ -31,15 +32,17 @@ def class_weights(setting: ClassWeights | None, data: TaskData) -> tuple[float, 
     names = data.spec.labels
     if not isinstance(setting, str):
         return tuple(setting[name] for name in names)
-    from engine.data.examples import Examples  # numpy is only needed here: preflight checks weights, too
+    from engine.data.examples import Examples, flat_labels  # numpy is only needed here: preflight checks weights, too
 
     labels = Examples.of(data.train).labels
+    if data.spec.kind == WORD_LABELS and labels is not None:
+        labels = flat_labels(labels)
     if data.spec.kind == "multilabel" and labels is not None:
         have = labels.sum(axis=0, dtype=int).tolist()
         return tuple((len(labels) - count) / count if 0 < count < len(labels) else 1.0 for count in have)
     counts = Counter[int]() if labels is None else Counter(labels.tolist())
     present = sum(1 for index in range(len(names)) if counts[index])
-    return tuple(len(data.train) / (present * counts[index]) if counts[index] else 1.0 for index in range(len(names)))
+    return tuple(counts.total() / (present * counts[index]) if counts[index] else 1.0 for index in range(len(names)))
 
 
 def class_weight_problem(setting: ClassWeights, spec: TaskSpec) -> CrildError | None:

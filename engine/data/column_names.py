@@ -13,6 +13,8 @@ PAIRS = (
     ("text", "text_pair"), ("text", "pair"),
 )  # fmt: skip
 PAIRED = frozenset(word for pair in PAIRS for word in pair)
+WORDS = frozenset(("tokens", "words"))
+"""Of lists of words, for token classification."""
 LABELS = frozenset((
     "label", "labels", "class", "category", "target", "score", "y", "sentiment", "intent", "topic", "rating", "stars",
     "verdict", "emotion", "similarity",

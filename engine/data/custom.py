@@ -15,9 +15,11 @@ from engine.data.label_columns import class_indices, class_names, label_order, s
 from engine.data.label_sets import label_names, label_separator, label_sets, matrix_of, switches
 from engine.data.text_files import check_text, listed, repeated_header, shown
 from engine.data.types import TEST, Example, TaskData, TaskSpec
+from engine.data.word_labels import word_labels
 from engine.errors import DataError
-from engine.preset.kinds import KINDS, RANKINGS
+from engine.preset.kinds import ENTITY_METRICS, KINDS, RANKINGS, WORD_LABELS
 from engine.preset.text import plain
+from engine.record.entities import names_entities
 from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     report("checking labels and texts")
     train = tables["train"]
     labels: dict[str, LabelArray | None]
+    texts: dict[str, TextColumn] = {}
     notes = [*recognised_notes, *(note for table in tables.values() for note in table.notes)]
     if task.kind == "regression":
         found = {split: scores(table, columns.label) for split, table in tables.items()}
@@ -50,6 +53,9 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
             sentence = f"every score in column {shown(columns.label)} is {found['train'][0]}: there is nothing to learn"
             raise DataError(sentence, kind="single-score", file=train.path)
         order: tuple[str, ...] = ()
+    elif task.kind == WORD_LABELS:
+        texts, word_classes, order, sentences = word_labels(tables, columns)
+        labels, notes = {**word_classes}, [*notes, *sentences]
     elif task.kind == "multilabel":
         labels, order, note = _several_labels(tables, columns)
         notes.append(note)
@@ -65,20 +71,23 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
         name=task.display_name,
         kind=task.kind or "classification",
         labels=order,
-        metrics=_metrics(task, len(order)),
+        metrics=_metrics(task, order),
         is_pair=columns.pair is not None,
     )
+    if not texts:
+        texts = {split: _texts(table, columns.text) for split, table in tables.items()}
     groups: dict[str, int] = {}
     if columns.group is not None:
         notes += _check_ranking(task, tables, columns, labels, order)
+
+    def examples(table: Table, split: str, prefix: str) -> Examples:
+        return _examples(table, prefix, columns, texts[split], labels[split], groups)
+
     if task.files.dev is not None:
-        rows = {split: _examples(table, split, columns, labels[split], groups) for split, table in tables.items()}
+        rows = {split: examples(table, split, split) for split, table in tables.items()}
         test: Sequence[Example] = rows.pop(TEST, ())
         return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes), test=test)
-    rows = {
-        split: _examples(table, "row" if split == "train" else split, columns, labels[split], groups)
-        for split, table in tables.items()
-    }
+    rows = {split: examples(table, split, "row" if split == "train" else split) for split, table in tables.items()}
     test = rows.pop(TEST, ())
     share = task.dev_share or DEV_SHARE
     queries = None if columns.group is None else list(map(str, train.values[columns.group]))
@@ -170,22 +179,32 @@ def _several_labels(
     )
 
 
-def _metrics(task: Task, classes: int) -> tuple[str, ...]:
+def _metrics(task: Task, order: Sequence[str]) -> tuple[str, ...]:
     """The metrics to report; preset checks already ensure that they fit the kind of task."""
-    ranks = task.columns is not None and task.columns.group is not None
-    default = RANKINGS if ranks else KINDS[task.kind or "classification"].metrics[:1]
+    default: tuple[str, ...] = KINDS[task.kind or "classification"].metrics[:1]
+    if task.columns is not None and task.columns.group is not None:
+        default = RANKINGS
+    elif task.kind == WORD_LABELS:
+        default = (*ENTITY_METRICS, "accuracy") if names_entities(order) else ("accuracy",)
     metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else default
-    if "f1" in metrics and classes != 2:
-        sentence = f"task.metrics: f1 is defined for two classes, and this task has {classes}; use f1_macro"
+    if "f1" in metrics and len(order) != 2:
+        sentence = f"task.metrics: f1 is defined for two classes, and this task has {len(order)}; use f1_macro"
         raise DataError(sentence, kind="f1-needs-two-classes", key="task.metrics")
+    if not names_entities(order) and (wrong := [name for name in metrics if name in ENTITY_METRICS]):
+        sentence = f"task.metrics: {wrong[0]} counts entities, and the labels mark none: {listed(order)}; use accuracy or f1_macro"
+        raise DataError(sentence, kind="metric-without-entities", key="task.metrics")
     return metrics
 
 
 def _examples(
-    table: Table, split: str, columns: Columns, labels: LabelArray | None, numbers: dict[str, int]
+    table: Table,
+    split: str,
+    columns: Columns,
+    texts: TextColumn,
+    labels: LabelArray | None,
+    numbers: dict[str, int],
 ) -> Examples:
     """The rows of a split; `numbers` are those of the queries that were seen before, and gains new ones."""
-    texts = _texts(table, columns.text)
     pairs = _texts(table, columns.pair) if columns.pair else None
     ids = TextColumn.of(_ids(table, columns.id)) if columns.id else NumberedIds(split, range(len(table)))
     groups = None

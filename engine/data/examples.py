@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, Self, TypeVar, overload
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from engine.data.array_files import array_of, bytes_of
 from engine.data.spool import Spool
-from engine.data.types import Example, Label
+from engine.data.types import Example, Label, WordLabels
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ RowNumbers = npt.NDArray[np.int64]
 Content = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[Any]
 """int64 (classes), float64 (scores), or objects where the labels are of several types or some are missing, (rows,); of several
-labels for a text uint8, 1 where a text has a label, (rows, labels)."""
+labels for a text uint8, 1 where a text has a label, (rows, labels); of labels by word objects, which are `WordLabels`, (rows,)."""
 
 
 class Rows(Sequence[T]):
@@ -303,7 +303,10 @@ def plain_label(label: Any) -> Label | None:
 
 
 def label_numbers(labels: LabelArray) -> npt.NDArray[np.int64]:
-    """A number for each row (rows,), equal for equal labels: the class, or the number of a set of labels."""
+    """A number for each row (rows,), equal for equal labels: the class, or the number of a set or sequence of labels."""
+    if labels.dtype == object and len(labels) and isinstance(labels[0], WordLabels):
+        known: dict[WordLabels, int] = {}
+        return np.fromiter((known.setdefault(each, len(known)) for each in labels), np.int64, len(labels))
     if labels.ndim == 1:
         return labels.astype(np.int64, copy=False)
     return np.asarray(np.unique(labels, axis=0, return_inverse=True)[1], np.int64).reshape(len(labels))
@@ -311,6 +314,13 @@ def label_numbers(labels: LabelArray) -> npt.NDArray[np.int64]:
 
 def named_label(label: Label | None, names: Sequence[str]) -> str | float | list[str] | None:
     """A label in the words of its task: the name of the class, the names of all labels of a text, or the score."""
+    if isinstance(label, WordLabels):
+        return [names[index] for index in label]
     if isinstance(label, tuple):
         return [name for name, has in zip(names, label, strict=True) if has]
     return names[label] if isinstance(label, int) and names else label
+
+
+def flat_labels(labels: LabelArray) -> npt.NDArray[np.int64]:
+    """The classes of all words of rows with `WordLabels`, one row after the other."""
+    return np.fromiter(chain.from_iterable(labels.tolist()), np.int64)

@@ -1,4 +1,4 @@
-"""Read the user's tables (CSV, TSV, JSON lines, Parquet) column by column."""
+"""Read the user's tables (CSV, TSV, JSON lines, Parquet, CoNLL) column by column."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from engine.data import conll
 from engine.data.columns import ColumnBuilder
 from engine.data.spool import Content, count
 from engine.data.text_files import (
@@ -29,7 +30,7 @@ from engine.data.text_files import (
     split_lines,
 )
 from engine.errors import DataError
-from engine.preset.source_names import TABLE_ENDINGS, is_compressed, uncompressed_name
+from engine.preset.source_names import CONLL_ENDINGS, TABLE_ENDINGS, is_compressed, uncompressed_name
 from engine.preset.text import nearest
 from engine.record.files import cause
 from engine.record.phases import Report, counted, unreported
@@ -91,7 +92,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def read_table(path: Path, wanted: Sequence[str], *, report: Report = unreported) -> Table:
-    """Read the columns `wanted` of a CSV, TSV, JSON lines or Parquet file; the file's ending tells which it is.
+    """Read the columns `wanted` of a CSV, TSV, JSON lines, Parquet or CoNLL file; the file's ending tells which it is.
 
     CSV is RFC 4180: a text with a comma, quote or line break is in double quotes, and a quote inside it is doubled. TSV
     is read like GLUE's files, one row per line with quotes as plain characters, unless every quote in the file is where
@@ -106,6 +107,10 @@ def read_table(path: Path, wanted: Sequence[str], *, report: Report = unreported
         table = _json_lines(path, wanted, report)
     elif ending == ".csv":
         table = _csv(path, wanted, report)
+    elif ending in CONLL_ENDINGS:
+        content = read_content(path)
+        lines = _counted(content_lines(content, path), path, count(content, b"\n"), report)
+        table = _conll_table(path, conll.sentences(path, lines), wanted)
     else:
         table = _tsv(path, wanted, report)
     if not len(table):
@@ -126,7 +131,9 @@ def read_table_head(path: Path) -> Table:
         if not head:
             sentence = f"the first line is longer than {HEAD:,} bytes: this is no table, or one without line breaks"
             raise DataError(sentence, kind="header-too-long", file=str(path))
-        if ending in (".jsonl", ".json"):
+        if ending in CONLL_ENDINGS:
+            table = _conll_table(path, _whole_sentences(path, head, is_whole=is_whole), None)
+        elif ending in (".jsonl", ".json"):
             lines = split_lines(head)
             table = _json_table(path, enumerate(lines, 1), len(lines), None, unreported)
         elif ending == ".csv" or is_quoted_tsv(head, whole=is_whole):
@@ -137,6 +144,17 @@ def read_table_head(path: Path) -> Table:
             table = _text_table(path, plain_rows, None, "")
         table = replace(table, is_whole=is_whole)
     return table
+
+
+def _conll_table(path: Path, found: Iterable[conll.Sentence], wanted: Sequence[str] | None) -> Table:
+    lines, values = conll.table_of(path, found, wanted)
+    return Table(str(path), lines, values, is_text=True)
+
+
+def _whole_sentences(path: Path, head: str, *, is_whole: bool) -> Sequence[conll.Sentence]:
+    """The sentences in the head of a file, without the last one, which may go on behind it, unless it is the only one."""
+    found = list(conll.sentences(path, enumerate(split_lines(head), 1)))
+    return found if is_whole or len(found) < 2 else found[:-1]
 
 
 def _whole_rows(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
@@ -169,6 +187,9 @@ def check_table(path: Path, wanted: Sequence[str]) -> None:
     lines = [(number, line) for number, line in enumerate(split_lines(head), 1) if line.strip()]
     if not lines:
         return  # the first line is longer than the head
+    if ending in CONLL_ENDINGS:
+        conll.table_of(path, _whole_sentences(path, head, is_whole=True)[:1], wanted)
+        return
     number, line = lines[0]
     if ending == ".csv":
         number, names = next(_rows_of_text(path, head, ","))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.examples import Examples, label_numbers
+from engine.data.examples import Examples, flat_labels, label_numbers
 from engine.data.similar_names import CASE, difference, normal
 from engine.data.text_files import listed, shown
 from engine.data.types import Example, TaskData, TaskSpec
@@ -211,6 +211,22 @@ def _labels(names: Sequence[str]) -> str:
     return f"the label {shown(names[0])}" if len(names) == 1 else f"the labels {listed(names)}"
 
 
+def _word_findings(data: TaskData) -> Iterator[Finding]:
+    """Labels of words that no word of a split has."""
+    for split, rows in _splits(data):
+        if rows.labels is None:
+            continue
+        present = set(np.unique(flat_labels(rows.labels)).tolist())
+        missing = [name for index, name in enumerate(data.spec.labels) if index not in present]
+        if missing and present:
+            rest = "the student cannot learn" if split == "train" else "what is learnt of"
+            end = "" if split == "train" else " is not measured"
+            sentence = f"no word of {split} has {_labels(missing)}: {rest} {_them(missing)}{end}"
+            kind = "class-missing-in-train" if split == "train" else "class-missing-in-dev"
+            facts = {"split": split, "classes": missing}
+            yield Finding(sentence, kind=kind, severity="warning" if split == "train" else "note", facts=facts)
+
+
 def _values(rows: Examples) -> set[int | float | None]:
     """The different labels."""
     if rows.labels is None:
@@ -331,6 +347,7 @@ _OF_LABELS: Mapping[Kind, Callable[[TaskData], Iterator[Finding]]] = {
     "classification": _class_findings,
     "multilabel": _several_findings,
     "regression": _score_findings,
+    "token-classification": _word_findings,
 }
 
 

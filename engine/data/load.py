@@ -16,7 +16,7 @@ from engine.data.stored_rows import stored_task
 from engine.data.subset import few_samples, noisy_labels
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
-from engine.preset.kinds import Kind
+from engine.preset.kinds import WORD_LABELS, Kind
 from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
@@ -137,6 +137,10 @@ _NOISE: Mapping[Kind, str] = {
 
 
 def _noise(data: TaskData, share: float, seed: int) -> TaskData:
+    if data.spec.kind == WORD_LABELS:
+        raise DataError(
+            "label_noise is not defined for labels of words", kind="noise-in-word-labels", key="task.label_noise"
+        )
     train, count = noisy_labels(data.train, share, data.spec, seed)
     source = _NOISE[data.spec.kind]
     note = f"Replaced {count:,} of {len(train):,} training labels with {source}, drawn with data_seed {seed}."

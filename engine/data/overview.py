@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.array_files import array_of, bytes_of
-from engine.data.examples import Examples, named_label
+from engine.data.examples import Examples, flat_labels, named_label
 from engine.data.findings import Finding, data_findings, input_keys
 from engine.data.load import inputs_for, load_task, source_name
 from engine.data.spool import Spool
@@ -24,6 +24,7 @@ from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_fi
 from engine.data.tokenizer_facts import TokenizerFacts
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskData
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.regular_file import read_regular
 from engine.preset.schema import Preset, Stage, Teacher, UnlabelledFiles
 from engine.preset.source_names import cached_repository, is_path
@@ -114,10 +115,11 @@ def _repeated(rows: Sequence[Example]) -> int:
 
 
 def _labels(data: TaskData, rows: Examples) -> dict[str, Any]:
-    """Rows of each class or label; of scores the lowest, the mean and the highest."""
+    """Rows (of labels by word: words) of each class or label; of scores the lowest, the mean and the highest."""
     assert rows.labels is not None, "the rows of a task have labels"
-    if data.spec.kind == "classification":
-        counts = np.bincount(rows.labels.astype(np.int64), minlength=len(data.spec.labels)).tolist()
+    if data.spec.kind in ("classification", WORD_LABELS):
+        each = flat_labels(rows.labels) if data.spec.kind == WORD_LABELS else rows.labels.astype(np.int64)
+        counts = np.bincount(each, minlength=len(data.spec.labels)).tolist()
         return {name: counts[index] for index, name in enumerate(data.spec.labels)}
     if data.spec.kind == "multilabel":
         return dict(zip(data.spec.labels, rows.labels.sum(axis=0, dtype=int).tolist(), strict=True))

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.data.column_names import IDS, LABELS, PAIRED, PAIRS, TEXTS, normal
+from engine.data.column_names import IDS, LABELS, PAIRED, PAIRS, TEXTS, WORDS, normal
+from engine.data.conll import likely_columns
 from engine.data.dev_split import DEV_SHARE, refuse_single_texts
 from engine.data.files import Table, check_table, read_table_head
 from engine.data.label_columns import MANY_CLASSES, SWITCHES, class_names, is_fraction, natural, several_labels
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
-from engine.preset.kinds import KINDS, Kind
+from engine.preset.kinds import KINDS, WORD_LABELS, Kind
+from engine.preset.source_names import is_conll
 from engine.preset.text import plain
+from engine.record.entities import names_entities
 
 if TYPE_CHECKING:
     from engine.preset.schema import Task
@@ -51,10 +54,20 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
     notes: list[str] = []
     if task.files.dev is None and task.dev_share is None:
         changes["dev_share"] = DEV_SHARE
-    if task.kind is not None and (not by_name_alone or {"text", "label"} <= named or {"text", "labels"} <= named):
+    is_named = {"text", "label"} <= named or {"text", "labels"} <= named
+    if task.kind is not None and (is_named or (not by_name_alone and task.kind != WORD_LABELS)):
         return Recognised(task.model_copy(update=changes) if changes else task)
     path = Path(task.files.train)
     table = read_table_head(path)
+    if (words := _word_columns(task, table, named)) is not None:
+        from engine.preset.schema import Columns
+
+        own = {} if task.columns is None else task.columns.model_dump(exclude_unset=True)
+        changes |= {"kind": WORD_LABELS, "columns": Columns(**{**own, "text": words[0], "label": words[1]})}
+        check_table(path, list(words))
+        what = "column" if is_conll(path) else "list"
+        note = f"{plain(path.name)}: {what} {shown(words[0])} is the words, {what} {shown(words[1])} their labels (token classification)."
+        return Recognised(task.model_copy(update=changes), (note,))
     columns, switches = _columns(task, table, named, by_name_alone=by_name_alone)
     check_table(path, [*columns.values(), *switches])
     if by_name_alone or any(role not in named and name != role for role, name in columns.items()):
@@ -72,6 +85,56 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
     if kind == "classification" and task.files.dev is None and table.is_whole:
         _refuse_small_classes(table, columns)
     return Recognised(task.model_copy(update=changes), tuple(notes))
+
+
+# -- words and labels
+
+
+def _word_columns(task: Task, table: Table, named: set[str]) -> tuple[str, str] | None:
+    """The columns of words and of their labels; None where the file has no such lists.
+
+    Raises DataError where several columns could be the labels.
+    """
+    names = list(table.values)
+    own = {role: str(getattr(task.columns, role)) for role in ("text", "label") if role in named}
+    conll = is_conll(Path(table.path))
+    if task.kind not in (None, WORD_LABELS) or (not conll and task.kind is None and not _has_lists(table, names)):
+        return None
+    if conll:
+        words, label = likely_columns(names)
+        if _marks_entities(table, words) and not _marks_entities(table, label):
+            words, label = label, words  # as in the MIT corpora
+        return own.get("text", words), own.get("label", label)
+    lists = [name for name in names if _are_lists(table.values[name])]
+    words_named = [own["text"]] if "text" in own else [name for name in lists if normal(name) in WORDS]
+    if task.kind is None and not set(words_named) & set(lists):
+        return None
+    if len(words_named) != 1:
+        raise _undecided(table, "text", words_named)
+    sizes = [len(row) for row in table.values[words_named[0]]] if words_named[0] in lists else []
+    alike = [name for name in lists if name != words_named[0] and [len(row) for row in table.values[name]] == sizes]
+    labels = [own["label"]] if "label" in own else [name for name in lists if name != words_named[0]]
+    if "label" not in own and len(alike) == 1:
+        labels = alike
+    if len(labels) != 1:
+        if task.kind is None and not alike:
+            return None
+        raise _undecided(table, "label", alike or labels)
+    if task.kind is None and labels[0] not in alike:
+        return None
+    return words_named[0], labels[0]
+
+
+def _are_lists(values: Sequence[Any]) -> bool:
+    return bool(values) and all(isinstance(value, list | tuple) for value in values)
+
+
+def _has_lists(table: Table, names: Sequence[str]) -> bool:
+    return sum(_are_lists(table.values[name]) for name in names) > 1
+
+
+def _marks_entities(table: Table, column: str) -> bool:
+    return names_entities({label for row in table.values[column] for label in row})
 
 
 # -- columns

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
 
 from engine.data.compressed import decompressed
+from engine.data.conll import column_names, sentences
 from engine.data.files import QUOTE_HINT, csv_rows, is_quoted_tsv, json_row, wrong_field_count
 from engine.data.text_files import MAX_TEXT, opened, repeated_header, shown, split_lines, text_blocks
 from engine.errors import DataError
-from engine.preset.source_names import uncompressed_name
+from engine.preset.source_names import CONLL_ENDINGS, uncompressed_name
 from engine.record.files import cause
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -32,6 +33,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "jsonl": (".jsonl", ".json", ".ndjson"),
     "parquet": (".parquet",),
     "text": (".txt", ".text"),
+    "conll": CONLL_ENDINGS,
 }
 """The formats of rows, with the endings of their files' names."""
 STDIN = Path("stdin")
@@ -86,6 +88,11 @@ class TextChunk:
     def rows(self) -> Sequence[Sequence[Any]]:
         """The values of each row."""
         return self.cells
+
+
+@dataclass(frozen=True)
+class ConllChunk(TextChunk):
+    """Sentences of a CoNLL file: each cell is the list of a column's fields, one for each word."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,7 @@ class RowReader:
             "jsonl": self._json_lines,
             "parquet": self._parquet,
             "text": self._text,
+            "conll": self._conll,
         }[self._format]
         try:
             for chunk in read(most):
@@ -276,6 +284,20 @@ class RowReader:
             yield TextChunk((TEXT,), lines, [[text] for text in texts])
         if empty:
             yield TextChunk((TEXT,), [], [])
+
+    def _conll(self, most: int) -> Iterator[RowChunk]:
+        numbered = (
+            numbered
+            for start, block in text_blocks(self._file, self.name)
+            for numbered in enumerate(split_lines(block), start)
+        )
+        found = ((sentence.line, sentence.columns) for sentence in sentences(self.name, numbered))
+        names: tuple[str, ...] = ()
+        for lines, columns in self._chunked(found, most):
+            names = tuple(column_names(len(columns[0])))
+            yield ConllChunk(names, lines, [list(map(list, cells)) for cells in columns])
+        if not names:
+            raise DataError("the file has no words", kind="no-rows", file=str(self.name))
 
     def _parquet(self, most: int) -> Iterator[RowChunk]:
         import pyarrow as pa

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.data.column_names import IDS, LABELS, PAIRED, PAIRS, TEXTS, normal
+from engine.data.conll import column_names, likely_columns
 from engine.data.files import column_positions
 from engine.data.tasks import GLUE
 from engine.data.text_files import listed, shown
@@ -46,8 +47,9 @@ def text_columns(
     """The columns that hold the texts, among the `columns` of a table; `path` is what errors call it.
 
     `text` and `pair` are the user's choice. Otherwise the first of `known` that is there counts, and without one, columns
-    with a usual name ("sentence", "premise" and "hypothesis"), where only one reading is possible. `is_pair` says whether
-    the model reads pairs; None if unknown. `choose` is how a user names the columns, if not by options. Raises DataError, naming the columns, where none or several are possible.
+    with a usual name ("sentence", "premise" and "hypothesis"), where only one reading is possible; of the columns of a CoNLL file,
+    which have no names, that of the words. `is_pair` says whether the model reads pairs; None if unknown. `choose` is how a
+    user names the columns, if not by options. Raises DataError, naming the columns, where none or several are possible.
     """
     if text is not None:
         chosen = [name for name in (text, pair) if name is not None]
@@ -59,6 +61,8 @@ def text_columns(
     for choice in known:
         if all(columns.count(name) == 1 for name in choice if name is not None):
             return choice
+    if columns and list(columns) == column_names(len(columns)):  # of a CoNLL file
+        return likely_columns(columns)[0], None
     readings = _readings(columns, is_pair)
     if len(readings) == 1:
         column_positions(columns, [name for name in readings[0] if name is not None], path, None)  # each there once

@@ -196,3 +196,16 @@ def _cut(inputs: TokenisedInputs) -> Iterator[Finding]:
         )
         facts = {"inputs": inputs.name, "rows": len(tokens), "cut": tokens.cut, "max_length": inputs.max_length}
         yield Finding(sentence, kind="texts-cut", severity="note", facts=facts)
+    if any(tokens.lost):
+        cut, vanished = tokens.lost
+        total = tokens.answer_count() + cut + vanished
+        why = [f"{cut:,} are cut off by max_length {inputs.max_length}"] if cut else []
+        why += [f"the tokenizer leaves nothing of {vanished:,}"] if vanished else []
+        sentence = (
+            f"{cut + vanished:,} of {total:,} words of the {inputs.name} have no answer, and count in no loss and no metric: "
+            f"{' and '.join(why)}"
+        )
+        facts = {"inputs": inputs.name, "words": total, "cut": cut, "without_tokens": vanished}
+        yield Finding(
+            sentence, kind="words-without-answer", severity=severity_of((cut + vanished) / total), facts=facts
+        )

@@ -9,6 +9,14 @@ from engine.errors import DataError
 from engine.preset.kinds import Kind
 
 Label = int | float | tuple[int, ...]
+
+
+class WordLabels(tuple[int, ...]):
+    """The class of each word of a text, as indices of `TaskSpec.labels`."""
+
+    __slots__ = ()
+
+
 TEST = "test"
 """The name of the split that is measured once, when training has ended."""
 
@@ -18,8 +26,8 @@ class Example:
     """One sentence or pair of sentences.
 
     `id` is unique within its split and stable: a row keeps its id in every subset. `label` is the index of the class in
-    `TaskSpec.labels`, the score of a regression task, of several labels 1 or 0 for each of `TaskSpec.labels`, or None if no
-    label is known or needed.
+    `TaskSpec.labels`, the score of a regression task, of several labels 1 or 0 for each of `TaskSpec.labels`, of labels by
+    word `WordLabels`, or None if no label is known or needed. `text` has the words joined by spaces then: `text.split(" ")`.
     """
 
     id: str

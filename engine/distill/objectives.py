@@ -21,7 +21,7 @@ from torch import Tensor
 
 from engine.distill.activations import LAYER_STATES
 from engine.distill.row_scores import Total, at_least_fp32, row_kl, row_mse, total
-from engine.preset.kinds import Kind
+from engine.preset.kinds import WORD_LABELS, Kind
 
 
 def examples(mask: Tensor) -> Tensor:
@@ -110,31 +110,41 @@ def logits(
     kind: Kind = "classification",
     mse: bool = False,
     anneal: float | Tensor = 1.0,
+    lam: float | Tensor | None = None,
 ) -> Total:
     """Soft targets: KL(T ‖ S) of softmax(logits/temperature), times temperature² (Hinton et al. 2015).
 
     Of several labels for a text, the KL of the two answers to each label (it applies, it doesn't), which are a sigmoid of
     logit/temperature, times temperature²: the mean over the labels, as of the objective labels. For regression, the mean
     squared error of logits/temperature, as the released code has it: no square in front. With `mse`, this for classes and
-    labels too; with `anneal`, of the teacher's logits times that factor (Jafari et al. 2021, Annealing-KD).
+    labels too; with `anneal`, of the teacher's logits times that factor (Jafari et al. 2021, Annealing-KD). Of labels by word,
+    the value at the first piece of each word; on mixed inputs, whose two texts have words at other places, a place counts λ
+    where the one has a word and 1 - λ where the other has, so that the count stays that of the words.
 
     Args:
-        student: (batch, classes).
-        teacher: (batch, classes).
-        rows: attention mask (batch, length): examples without a real token don't count.
+        student: (batch, classes), or (batch, length, classes) of labels by word.
+        teacher: the same shape.
+        rows: attention mask (batch, length): examples without a real token don't count. Of labels by word not zero at the
+            first piece of each word, of the texts before mixing.
         temperature: softens both sides.
         kind: what the logits mean.
         mse: compare logits instead of distributions.
         anneal: what the teacher's logits are multiplied by, with `mse`: `annealing.factor` of the step.
+        lam: λ of the mixed inputs, which only labels by word need; None when they are not mixed.
     """
     cool, target = at_least_fp32(student) / temperature, at_least_fp32(teacher.detach()) / temperature
     if kind == "regression" or mse:
-        return total(_mean_square(cool, anneal * target), examples(rows))
-    if kind == "multilabel":
-        return total(_bernoulli_kl(cool, target).mean(-1) * temperature**2, examples(rows))
-    target = target.log_softmax(-1)
-    values = (target.exp() * (target - cool.log_softmax(-1))).sum(-1) * temperature**2
-    return total(values, examples(rows))
+        values = _mean_square(cool, anneal * target)
+    elif kind == "multilabel":
+        values = _bernoulli_kl(cool, target).mean(-1) * temperature**2
+    else:
+        target = target.log_softmax(-1)
+        values = (target.exp() * (target - cool.log_softmax(-1))).sum(-1) * temperature**2
+    if kind != WORD_LABELS:
+        return total(values, examples(rows))
+    first = rows.bool().to(values.dtype)
+    weights = first if lam is None else lam * first + (1 - lam) * first.flip(0)
+    return (weights * values).sum(), rows.bool().sum()
 
 
 def labels(
@@ -151,12 +161,14 @@ def labels(
     Of several labels for a text, the binary cross-entropy of each label's sigmoid, a mean over the labels.
 
     On mixed inputs the term is λ·loss(gold) + (1 - λ)·loss(gold reversed along the batch) (Zhang et al. 2018), which for
-    regression has the gradient of the mixed score.
+    regression has the gradient of the mixed score. Of labels by word, this holds of each place, and a text has no loss where it has
+    no word.
 
     Args:
-        student: (batch, classes), or (batch, 1) scores.
-        gold: (batch,) class indices or scores, or (batch, classes) with 1 where a label applies.
-        rows: attention mask (batch, length): examples without a real token don't count.
+        student: (batch, classes), or (batch, 1) scores, or (batch, length, classes) of labels by word.
+        gold: (batch,) class indices or scores, or (batch, classes) with 1 where a label applies, or (batch, length), negative
+            where no word begins.
+        rows: attention mask (batch, length): examples without a real token don't count. Of labels by word, as in `logits`.
         kind: what the labels are.
         lam: λ of the mixed inputs; None when they are not mixed.
         class_weights: (classes,); each example's loss is multiplied by its gold class's, the count stays the number of
@@ -171,10 +183,11 @@ def labels(
         if kind == "multilabel":
             applies = target.to(output.dtype)
             return F.binary_cross_entropy_with_logits(output, applies, pos_weight=weights, reduction="none").mean(-1)
-        return F.cross_entropy(output, target.long(), weight=weights, reduction="none")
+        by_class = output.transpose(1, 2) if kind == WORD_LABELS else output  # a negative class has no loss
+        return F.cross_entropy(by_class, target.long(), weight=weights, reduction="none")
 
     values = loss(gold) if lam is None else lam * loss(gold) + (1 - lam) * loss(gold.flip(0))
-    return total(values, examples(rows))
+    return (values.sum(), rows.bool().sum()) if kind == WORD_LABELS else total(values, examples(rows))
 
 
 def _centred_products(states: Tensor, rows: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ from engine.distill.model_shape import ModelShape, heads_of_term
 from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions
 from engine.distill.row_scores import Total, log_rows, near
 from engine.preset import schema
-from engine.preset.kinds import Kind
+from engine.preset.kinds import WORD_LABELS, Kind
+from engine.preset.names import HEAD_OBJECTIVES
 
 WidthProjection = Callable[[Tensor], Tensor]
 """Maps the student's width to the teacher's: a learned `nn.Linear` where they differ."""
@@ -73,6 +74,11 @@ class Term:
     def takes_flow(self) -> bool:
         """Whether a `Flow` says which of the pairs count, and it isn't always the same."""
         return self.emd or self.random
+
+    @property
+    def by_word(self) -> bool:
+        """Whether a position is the first piece of a word, as of labels and logits where a task has labels by word."""
+        return self.kind == WORD_LABELS and self.name in HEAD_OBJECTIVES
 
     def window(self, student: int, teacher: int | None = None) -> int | None:
         """How far both layers of a pair look (or one student layer): the narrower window, None where there is none."""
@@ -156,6 +162,7 @@ def distillation_loss(
     teacher: Activations | None,
     *,
     clean_mask: Tensor | None = None,
+    answers: Tensor | None = None,
     gold: Tensor | None = None,
     lam: float | Tensor | None = None,
     class_weights: Tensor | None = None,
@@ -172,8 +179,9 @@ def distillation_loss(
         student: activations of the student.
         teacher: those of the teacher for the same inputs; the labels term does without.
         clean_mask: (batch, length), the attention mask before mixing, where padding counts (`term.padded`).
-        gold: (batch,) labels, for the labels term.
-        lam: λ where the inputs are mixed, for the labels term.
+        answers: (batch, length), where words begin before mixing, for labels and logits of a task with labels by word.
+        gold: (batch,) labels, for the labels term; (batch, length) of labels by word.
+        lam: λ where the inputs are mixed, for the labels term (and logits, of labels by word).
         class_weights: (classes,) in single precision, for the labels term.
         projection: from the student's width to the teacher's, where `term.projects`.
         flow: the pairs that count and by how much, where `term.takes_flow`: `transport.flow` of this batch's costs, or
@@ -184,6 +192,9 @@ def distillation_loss(
     if not term.objective.per_layer:
         target = gold if term.objective.gold else _target_side(term, teacher, None, mask)
         assert target is not None, "the labels term needs labels"
+        if term.by_word:
+            assert answers is not None, "a task with labels by word has words"
+            mask = answers
         return _compare(
             term,
             _student_side(term, student, None, projection),

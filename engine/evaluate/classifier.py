@@ -34,14 +34,14 @@ class Classifier:
     batch_size: int | None = None
 
     def logits(self, tokens: TokenSet, outputs: int, progress: Callable[[int], object]) -> Logits:
-        """The logits (rows, `outputs`) of each row; NaN for a row without tokens.
+        """The logits (answers, `outputs`): of each row, NaN for a row without tokens; or, of labels by word, of each word.
 
         `progress` takes, before each batch, how many rows are done. Raises RunError when a single row does not fit into
         the device's memory.
         """
         budget = TOKENS.get(self.device.type, TOKENS_ON_GPU)
         batches = budget_batches(tokens.lengths, budget, self.batch_size)
-        logits: Logits = np.full((len(tokens), outputs), np.nan, np.float32)
+        logits: Logits = np.full((tokens.answer_count(), outputs), np.nan, np.float32)
         parts: list[torch.Tensor] = []
         done, types = 0, takes_types(self.model)
         half = self.dtype != torch.float32
@@ -51,14 +51,14 @@ class Classifier:
                 parts += self._forward(tokens, rows, types=types)
                 done += len(rows)
         if parts:  # one copy from the device for all batches
-            logits[np.concatenate(batches)] = torch.cat(parts).cpu().numpy()
+            logits[np.concatenate([tokens.answers_of(rows) for rows in batches])] = torch.cat(parts).cpu().numpy()
         return logits
 
     def _forward(self, tokens: TokenSet, rows: Indices, *, types: bool) -> list[torch.Tensor]:
         """The logits of a batch in parts; halves it where the device's memory is too small."""
         batch = collate(tokens, rows, pad_id=self.pad_id).to(self.device)
         try:
-            return [self.model(**inputs_of(batch, types=types)).logits.float()]
+            return [batch.of_answers(self.model(**inputs_of(batch, types=types)).logits.float())]
         except torch.OutOfMemoryError:
             if len(rows) == 1:
                 sentence = (

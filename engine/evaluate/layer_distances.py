@@ -160,6 +160,7 @@ def compare(
     output: list[Total] = []
     logits: tuple[list[Tensor], list[Tensor]] = ([], [])
     batches = evaluation_batches(tokens.lengths, batch_size)
+    answers = [tokens.answers_of(rows) for rows in batches]
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             for done, rows in enumerate(batches):
@@ -170,16 +171,20 @@ def compare(
                     totals[key].append(distillation_loss(term, replace(own), replace(other)))
                 for (above, below), cka in similarity.items():
                     cka.add(own.hidden[below], other.hidden[above], own.mask)
-                output.append(objectives.logits(own.logits, other.logits, own.mask, kind=kind))
-                logits[0].append(own.logits.float())
-                logits[1].append(other.logits.float())
+                output.append(
+                    objectives.logits(
+                        own.logits, other.logits, own.mask if batch.answers is None else batch.answers, kind=kind
+                    )
+                )
+                logits[0].append(batch.of_answers(own.logits.float()))
+                logits[1].append(batch.of_answers(other.logits.float()))
     finally:
         ours.remove()
         theirs.remove()
     distances: Distances = {pair: {CKA: cka.distance()} for pair, cka in similarity.items()}
     for (pair, name), batch_totals in totals.items():
         distances[pair][name] = _mean(batch_totals)
-    student_logits, teacher_logits = (in_row_order(parts, batches) for parts in logits)
+    student_logits, teacher_logits = (in_row_order(parts, answers) for parts in logits)
     return Compared(student_logits, teacher_logits, distances, _mean(output))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy.typing as npt
 
 from engine.data.types import TaskSpec
 from engine.evaluate.rankings import RANKED
+from engine.preset.kinds import ENTITY_METRICS
+from engine.record.entities import EntityCounts
 
 Array = npt.NDArray[Any]
 
@@ -25,7 +28,8 @@ def compute(spec: TaskSpec, logits: Array, labels: Array, groups: Array | None =
     the classes in `labels`, whatever classes are predicted, so that it means the same at every evaluation. f1_micro counts every
     label of every row, 2·TP / (2·TP + FP + FN), and subset_accuracy the rows whose labels are all right. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
     mrr and ndcg (`engine.evaluate.rankings`) rank the rows of each of the `groups` (rows,) by their score, or by how far
-    the second class is above the first.
+    the second class is above the first. Of labels by word, rows are words, and those of one of the groups a sentence: entity_f1,
+    entity_precision and entity_recall compare the entities that the labels mark (`engine.record.entities`).
     """
     if len(labels) == 0 or len(logits) != len(labels):
         raise ValueError(f"{len(logits)} predictions for {len(labels)} labels")
@@ -70,7 +74,7 @@ def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array, groups: Arr
     """The metrics on dev of a model that only knows the distribution of the training labels.
 
     It gives every row the most frequent class (or set of labels) in training, the first of several, or the mean score,
-    whose correlation with anything is 0. Rankings are those of a random order.
+    whose correlation with anything is 0. Rankings are those of a random order; of labels by word, rows are words.
     """
     dev = np.asarray(dev_labels)
     if spec.kind == "regression":
@@ -104,12 +108,27 @@ def sigmoid(logits: Array) -> npt.NDArray[np.float64]:
 def _measured(
     spec: TaskSpec, predictions: Array, labels: Array, scores: Array, groups: Array | None
 ) -> dict[str, float]:
-    ranked = {}
-    if any(name in RANKED for name in spec.metrics):
+    grouped: dict[str, float] = {}
+    if wanted := [name for name in spec.metrics if name in RANKED or name in ENTITY_METRICS]:
         if groups is None:
-            raise ValueError("a ranking needs the group of each row")
-        ranked = {name: RANKED[name](scores, labels, groups) for name in spec.metrics if name in RANKED}
-    return {name: ranked[name] if name in ranked else METRICS[name](predictions, labels) for name in spec.metrics}
+            raise ValueError(f"{wanted[0]} needs the group of each row")
+        grouped = {name: RANKED[name](scores, labels, groups) for name in wanted if name in RANKED}
+        if len(grouped) < len(wanted):
+            counts = entity_counts(spec, predictions, labels, groups)
+            grouped |= {"entity_f1": counts.f1, "entity_precision": counts.precision, "entity_recall": counts.recall}
+    return {name: grouped[name] if name in grouped else METRICS[name](predictions, labels) for name in spec.metrics}
+
+
+def entity_counts(spec: TaskSpec, predictions: Array, labels: Array, groups: Array) -> EntityCounts:
+    """How many entities all sentences have, how many were predicted, and how many of those are right; words of one of the
+    `groups` are a sentence, and stand together."""
+    names = spec.labels
+    gold, own = ([names[index] for index in values.tolist()] for values in (labels, predictions))
+    total = EntityCounts()
+    bounds = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(gold)]
+    for start, end in pairwise(bounds):
+        total += EntityCounts.of(gold[start:end], own[start:end])
+    return total
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,14 @@ from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskSpec
 from engine.errors import RunError
 from engine.evaluate.metrics import predicted, sigmoid
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import json_escaped
 from engine.record.files import cause, finite, write_atomic
 from engine.record.phases import Report, counted, unreported
 from engine.record.removal import OpenFolder
 
 Logits = npt.NDArray[np.float32]
-
+T = TypeVar("T")
 
 TOKENS = {"cpu": 4096}
 """Tokens of a batch without gradients, with padding, by the type of the device: larger ones leave a processor's caches."""
@@ -66,6 +67,11 @@ class LengthBatches:
         first, every = self.part
         return batches[first::every]
 
+    @cached_property
+    def answers(self) -> list[Indices]:
+        """The numbers of the answers to each batch's rows."""
+        return [self.tokens.answers_of(rows) for rows in self.rows]
+
     def __iter__(self) -> Iterator[Batch]:
         yield from self._collated if self._stays else map(self._collate, self.rows)
 
@@ -93,7 +99,8 @@ def predict(
     report: Report = unreported,
     phase: str = "predicting",
 ) -> Logits:
-    """The logits (rows, outputs) of a sequence classification model, float32, in the order of the rows.
+    """The logits (answers, outputs) of a classifier, float32, in the order of the rows: one for each row, or, of labels by
+    word, for each word.
 
     `total` sums a tensor over the processes that have the other parts of the `batches`.
 
@@ -113,10 +120,10 @@ def predict(
                 parts += _forward(model, batch, types=types)
                 done += len(batch)
         if total is None:
-            return in_row_order(parts, batches.rows)
-        logits = torch.zeros(len(batches), int(model.config.num_labels))  # type: ignore[arg-type, union-attr]
+            return in_row_order(parts, batches.answers)
+        logits = torch.zeros(batches.tokens.answer_count(), int(model.config.num_labels))  # type: ignore[arg-type, union-attr]
         if parts:
-            logits[np.concatenate(batches.rows)] = torch.cat(parts).cpu()
+            logits[np.concatenate(batches.answers)] = torch.cat(parts).cpu()
         return total(logits).numpy()
     finally:
         for module in training:
@@ -126,7 +133,7 @@ def predict(
 def _forward(model: torch.nn.Module, batch: Batch, *, types: bool) -> list[torch.Tensor]:
     """The logits of a batch in parts; halves it where the device's memory is too small."""
     try:
-        return [model(**inputs_of(batch, types=types)).logits.float()]
+        return [batch.of_answers(model(**inputs_of(batch, types=types)).logits.float())]
     except torch.OutOfMemoryError:
         if len(batch) == 1:
             raise
@@ -137,7 +144,7 @@ def _forward(model: torch.nn.Module, batch: Batch, *, types: bool) -> list[torch
 
 
 def in_row_order(parts: Sequence[torch.Tensor], batches: Sequence[npt.NDArray[np.int64]]) -> Logits:
-    """Logits of batches (rows, outputs) in the order of the rows, which `batches` lists."""
+    """Logits of batches (answers, outputs) in the order of the answers, whose numbers `batches` lists (`TokenSet.answers_of`)."""
     if not parts:
         return np.zeros((0, 0), np.float32)
     in_batches = torch.cat(list(parts)).cpu().numpy()
@@ -175,7 +182,8 @@ def write_predictions(
 
     {"id", "label", "prediction", "probabilities": {class: …}}; label and prediction are names of classes, of several labels lists of names. For regression
     they are scores, without probabilities. Where labels are unknown there is no "label"; NaN and infinity become null.
-    `root` has to exist, and no folder between it and the file may be a link (see `write_atomic`). Raises RunError when the
+    Of labels by word, label, prediction and "word_probabilities" (of the predicted label) are lists with an entry for each word up to
+    the last that has an answer, null for one without. `root` has to exist, and no folder between it and the file may be a link (see `write_atomic`). Raises RunError when the
     file cannot be written.
     """
     rows = counted(_rows(tokens, logits, spec), report, f"writing {path.name}", total=len(tokens))
@@ -216,8 +224,32 @@ def _json_lines(rows: Iterable[dict[str, Any]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def _word_rows(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> Iterator[dict[str, Any]]:
+    """The objects of `write_predictions` where labels are by word."""
+    chosen, shares = predicted(spec, logits), softmax(logits).max(axis=1) if len(logits) else np.zeros(0)
+    for index, name in enumerate(tokens.ids):
+        answers = slice(int(tokens.answer_offsets[index]), int(tokens.answer_offsets[index + 1]))
+        places = tokens.words_of(index)
+        row: dict[str, Any] = {"id": name}
+        if tokens.labels is not None:
+            row["label"] = by_place(places, [spec.labels[int(label)] for label in tokens.labels[answers]])
+        row["prediction"] = by_place(places, [spec.labels[label] for label in chosen[answers].tolist()])
+        yield row | {"word_probabilities": by_place(places, [round(share, 6) for share in shares[answers].tolist()])}
+
+
+def by_place(places: Sequence[int], values: Sequence[T]) -> list[T | None]:
+    """Values of some words as a list by word; None for words between them, which have none."""
+    found: list[T | None] = [None] * (places[-1] + 1 if len(places) else 0)
+    for place, value in zip(places, values, strict=True):
+        found[place] = value
+    return found
+
+
 def _rows(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> Iterator[dict[str, Any]]:
     """The objects of `write_predictions`."""
+    if spec.kind == WORD_LABELS:
+        yield from _word_rows(tokens, logits, spec)
+        return
     scores = spec.kind == "regression"
     shares_of = sigmoid if spec.kind == "multilabel" else softmax
     values = logits.reshape(len(logits)) if scores else shares_of(logits)

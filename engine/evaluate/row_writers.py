@@ -14,16 +14,19 @@ import numpy.typing as npt
 
 from engine.data.compressed import Sink
 from engine.data.label_columns import MARKS
-from engine.data.row_stream import ArrowChunk, RowChunk, TextChunk
+from engine.data.row_stream import ArrowChunk, ConllChunk, RowChunk, TextChunk
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
 from engine.preset.text import json_escaped, plain
+from engine.record.entities import entities
 from engine.record.files import finite
 
 DIGITS = 6
 """Digits after the point of probabilities and scores in text formats."""
 LABEL, SCORE, PROBABILITY, PROBABILITIES = "label", "score", "probability", "probabilities"
 """Names of output columns: `probability_CLASS` for each class in tables, an object `probabilities` in JSON lines."""
+ENTITIES = "entities"
+"""Of the entities, where the labels of words mark some."""
 _AGAIN = "predicted_"  # before a name that the input has
 
 
@@ -74,6 +77,109 @@ class Predictions:
         rows: list[list[Any]] = list(self.rounded())
         return [[label, *row] for label, row in zip(self.labels(), rows, strict=True)] if self.classes else rows
 
+    def additions(self, names: OutputNames) -> list[Mapping[str, Any]]:
+        """What an object of JSON lines gains in each row."""
+        rows = self.rounded()
+        if not self.classes:
+            return [{names.label: row[0]} for row in rows]
+        answers: Sequence[Any] = self.sets() if self.thresholds else self.labels()
+        return [
+            {names.label: answer, names.nested: None if answer is None else dict(zip(self.classes, row, strict=True))}
+            for answer, row in zip(answers, rows, strict=True)
+        ]
+
+    def lines(self) -> list[str]:
+        """What is written of each row without its columns."""
+        answers = self.labels() if self.classes else [row[0] for row in self.rounded()]
+        return ["" if answer is None else plain(str(answer)) for answer in answers]
+
+    def arrow_fields(self, names: OutputNames) -> list[Any]:
+        """The columns that a Parquet file gains."""
+        import pyarrow as pa
+
+        label = pa.list_(pa.string()) if self.thresholds else pa.string()
+        own = [pa.field(names.label, label if self.classes else pa.float32())]
+        return own + [pa.field(name, pa.float32()) for name in names.probabilities]
+
+    def arrow_arrays(self) -> list[Any]:
+        """The values of these columns."""
+        import pyarrow as pa
+
+        unknown = ~self.known
+        columns = [pa.array(column, pa.float32(), mask=unknown) for column in self.values.T.astype(np.float32)]
+        if self.thresholds:
+            return [pa.array(self.sets(), pa.list_(pa.string())), *columns]
+        return [pa.array(self.labels(), pa.string()), *columns] if self.classes else columns
+
+
+class WordPredictions:
+    """The predictions of some rows by word: `words` of each row, the label of each word, None for one without an answer, and its
+    probability. Where the model's labels mark entities (`marks`), they are given as well."""
+
+    def __init__(
+        self,
+        words: Sequence[Sequence[str]],
+        by_word: Sequence[Sequence[str | None]],
+        shares: Sequence[Sequence[float | None]],
+        *,
+        marks: bool,
+    ) -> None:
+        self.words, self.by_word, self._shares, self._marks = words, by_word, shares, marks
+
+    def entities(self) -> list[list[dict[str, Any]]]:
+        """The entities of each row: type, text, first and last word counted from 0, and the mean probability of their words."""
+        rows = []
+        for words, labels, shares in zip(self.words, self.by_word, self._shares, strict=True):
+            found = []
+            for kind, start, end in entities(labels):
+                known = [share for share in shares[start:end] if share is not None]
+                mean = round(sum(known) / len(known), DIGITS) if known else None
+                span = {"type": kind, "text": " ".join(words[start:end]), "first": start, "last": end - 1}
+                found.append({**span, PROBABILITY: mean})
+            rows.append(found)
+        return rows
+
+    def _joined(self) -> list[str]:
+        """The labels of each row, one for each word, - for a word without one, joined by spaces."""
+        return [" ".join("-" if label is None else label for label in labels) for labels in self.by_word]
+
+    def _written(self) -> list[str]:
+        """The entities of each row as a text: "PER Anna Adler; LOC Bonn"."""
+        return ["; ".join(f"{each['type']} {each['text']}".strip() for each in row) for row in self.entities()]
+
+    def cells(self) -> list[list[Any]]:
+        """What a table gains in each row: labels, and entities."""
+        columns = [self._joined(), *([self._written()] if self._marks else [])]
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def additions(self, names: OutputNames) -> list[Mapping[str, Any]]:
+        """What an object of JSON lines gains in each row."""
+        if not self._marks:
+            return [{names.label: list(labels)} for labels in self.by_word]
+        return [
+            {names.label: list(labels), names.nested: found}
+            for labels, found in zip(self.by_word, self.entities(), strict=True)
+        ]
+
+    def lines(self) -> list[str]:
+        """What is written of each row without its columns."""
+        return list(map(plain, self._joined()))
+
+    def arrow_fields(self, names: OutputNames) -> list[Any]:
+        """The columns that a Parquet file gains."""
+        import pyarrow as pa
+
+        return [pa.field(name, pa.list_(pa.string())) for name in names.table()]
+
+    def arrow_arrays(self) -> list[Any]:
+        """The values of these columns."""
+        import pyarrow as pa
+
+        columns: list[Any] = [[list(labels) for labels in self.by_word]]
+        if self._marks:
+            columns.append([[f"{each['type']} {each['text']}".strip() for each in row] for row in self.entities()])
+        return [pa.array(column, pa.list_(pa.string())) for column in columns]
+
 
 @dataclass(frozen=True)
 class OutputNames:
@@ -89,16 +195,16 @@ class OutputNames:
     @classmethod
     def beside(cls, columns: Sequence[str], classes: Sequence[str]) -> OutputNames:
         """The names for an input with these columns: a name that the input has gets "predicted_" before it."""
-        used = set(columns)
-
-        def free(name: str) -> str:
-            while name in used:
-                name = _AGAIN + name
-            used.add(name)
-            return name
-
+        free = _Free(columns)
         label = free(LABEL if classes else SCORE)
         return cls(label, tuple(free(f"{PROBABILITY}_{name}") for name in classes), free(PROBABILITIES))
+
+    @classmethod
+    def of_words(cls, columns: Sequence[str], *, marks: bool) -> OutputNames:
+        """As `beside`, where each word has a label: with a column of entities, if the labels mark some."""
+        free = _Free(columns)
+        label, found = free(LABEL), free(ENTITIES)
+        return cls(label, (found,) if marks else (), found)
 
     def table(self) -> list[str]:
         """The columns that a table gains."""
@@ -112,10 +218,26 @@ class OutputNames:
         return f"the input has a column {shown(usual)}, so the predictions are in {shown(self.label)}"
 
 
+class _Free:
+    """Names that no column has yet."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._used = set(columns)
+
+    def __call__(self, name: str) -> str:
+        while name in self._used:
+            name = _AGAIN + name
+        self._used.add(name)
+        return name
+
+
+AnyPredictions = Predictions | WordPredictions
+
+
 class RowWriter(Protocol):
     """Writes rows with their predictions. The chunks of all inputs have the same columns, except in JSON lines."""
 
-    def write(self, chunk: RowChunk, predictions: Predictions) -> None:
+    def write(self, chunk: RowChunk, predictions: AnyPredictions) -> None:
         """Write some rows. Raises DataError for a row that does not fit the rows before it."""
 
     def close(self) -> None:
@@ -141,6 +263,8 @@ def row_writer(form: str, sink: Sink, columns: Sequence[str], names: OutputNames
             return _JsonLines(sink, names)
         case "parquet":
             return _Parquet(sink, columns, names)
+        case "conll":
+            return _Conll(sink)
         case _:
             return _Labels(sink)
 
@@ -155,11 +279,11 @@ class _Delimited:
         self._writer = csv.writer(self._text, delimiter=delimiter, lineterminator="\n")
         self._write_rows([[*columns, *names.table()]])
 
-    def write(self, chunk: RowChunk, predictions: Predictions) -> None:
+    def write(self, chunk: RowChunk, predictions: AnyPredictions) -> None:
         """Write some rows."""
         _check_columns(self._columns, chunk)
         rows = chunk.rows()
-        if not (isinstance(chunk, TextChunk) and chunk.sources is None):
+        if not _is_texts(chunk):
             rows = [[_cell(value) for value in row] for row in rows]
         self._write_rows([*row, *more] for row, more in zip(rows, predictions.cells(), strict=True))
 
@@ -193,7 +317,7 @@ class _JsonLines:
         self._sink, self._names = sink, names
         self._checked: frozenset[str] = frozenset()
 
-    def write(self, chunk: RowChunk, predictions: Predictions) -> None:
+    def write(self, chunk: RowChunk, predictions: AnyPredictions) -> None:
         """Write some rows."""
         self._check_names(chunk)
         if isinstance(chunk, TextChunk) and chunk.sources is not None:
@@ -203,7 +327,7 @@ class _JsonLines:
             heads = [json_escaped(_json(row))[:-1] for row in objects]
         lines = (
             f"{head}{', ' if head != '{' else ''}{json_escaped(_json(more))[1:]}\n"
-            for head, more in zip(heads, self._additions(predictions), strict=True)
+            for head, more in zip(heads, predictions.additions(self._names), strict=True)
         )
         self._sink.write("".join(lines).encode("utf-8", "backslashreplace"))
 
@@ -221,17 +345,6 @@ class _JsonLines:
             )
             raise DataError(sentence, kind="late-key")
 
-    def _additions(self, predictions: Predictions) -> list[Mapping[str, Any]]:
-        label, nested, classes = self._names.label, self._names.nested, predictions.classes
-        rows = predictions.rounded()
-        if not classes:
-            return [{label: row[0]} for row in rows]
-        answers = predictions.sets() if predictions.thresholds else predictions.labels()
-        return [
-            {label: answer, nested: None if answer is None else dict(zip(classes, row, strict=True))}
-            for answer, row in zip(answers, rows, strict=True)
-        ]
-
 
 def _json(value: Mapping[str, Any] | list[Any]) -> str:
     return json.dumps(finite(value), ensure_ascii=False, allow_nan=False)
@@ -245,7 +358,7 @@ class _Parquet:
         self._writer: Any = None
         self._schema: Any = None
 
-    def write(self, chunk: RowChunk, predictions: Predictions) -> None:
+    def write(self, chunk: RowChunk, predictions: AnyPredictions) -> None:
         """Write some rows."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -257,7 +370,7 @@ class _Parquet:
         try:
             arrays = self._input_arrays(chunk)
             self._writer.write_batch(
-                pa.RecordBatch.from_arrays([*arrays, *self._own(predictions)], schema=self._schema)
+                pa.RecordBatch.from_arrays([*arrays, *predictions.arrow_arrays()], schema=self._schema)
             )
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as fault:
             first = chunk.lines[0] if len(chunk.lines) else 1
@@ -270,19 +383,17 @@ class _Parquet:
         if self._writer is not None:
             self._writer.close()
 
-    def _schema_of(self, chunk: RowChunk, predictions: Predictions) -> Any:
+    def _schema_of(self, chunk: RowChunk, predictions: AnyPredictions) -> Any:
         import pyarrow as pa
 
-        names = pa.list_(pa.string()) if predictions.thresholds else pa.string()
-        own = [pa.field(self._names.label, names if predictions.classes else pa.float32())]
-        own += [pa.field(name, pa.float32()) for name in self._names.probabilities]
+        own = predictions.arrow_fields(self._names)
         if isinstance(chunk, ArrowChunk):
             schema = chunk.batch.schema
             described = {
                 k: v for k, v in (schema.metadata or {}).items() if k != b"huggingface"
             }  # it lists all columns
             return pa.schema([*schema, *own], metadata=described)
-        texts = isinstance(chunk, TextChunk) and chunk.sources is None
+        texts = _is_texts(chunk)
         kinds = [pa.string() if texts else _type_of(chunk.values(name), name) for name in self._columns]
         return pa.schema([*map(pa.field, self._columns, kinds), *own])
 
@@ -292,15 +403,6 @@ class _Parquet:
         if isinstance(chunk, ArrowChunk):
             return list(chunk.batch.columns)
         return [pa.array(chunk.values(name), type=self._schema.field(name).type) for name in self._columns]
-
-    def _own(self, predictions: Predictions) -> list[Any]:
-        import pyarrow as pa
-
-        unknown = ~predictions.known
-        columns = [pa.array(column, pa.float32(), mask=unknown) for column in predictions.values.T.astype(np.float32)]
-        if predictions.thresholds:
-            return [pa.array(predictions.sets(), pa.list_(pa.string())), *columns]
-        return [pa.array(predictions.labels(), pa.string()), *columns] if predictions.classes else columns
 
 
 def _type_of(values: Sequence[Any], column: str) -> Any:
@@ -321,11 +423,36 @@ class _Labels:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    def write(self, chunk: RowChunk, predictions: Predictions) -> None:  # noqa: ARG002 - the texts are not repeated
+    def write(self, chunk: RowChunk, predictions: AnyPredictions) -> None:  # noqa: ARG002 - the texts are not repeated
         """Write some rows; a row without a prediction, or without labels, is an empty line."""
-        answers = predictions.labels() if predictions.classes else [row[0] for row in predictions.rounded()]
-        lines = ("" if answer is None else plain(str(answer)) for answer in answers)
-        self._sink.write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
+        self._sink.write("".join(f"{line}\n" for line in predictions.lines()).encode("utf-8", "backslashreplace"))
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+def _is_texts(chunk: RowChunk) -> bool:
+    """Whether all values are texts, as in CSV."""
+    return isinstance(chunk, TextChunk) and chunk.sources is None and not isinstance(chunk, ConllChunk)
+
+
+class _Conll:
+    """The words of sentences with their columns, the label behind them, and an empty line after each sentence."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def write(self, chunk: RowChunk, predictions: AnyPredictions) -> None:
+        """Write some rows. Raises DataError where there are no labels by word."""
+        if not isinstance(predictions, WordPredictions):
+            sentence = "CoNLL files are for labels of words, and this model labels whole texts: choose another --format"
+            raise DataError(sentence, kind="conll-of-texts")
+        parts = []
+        rows = chunk.rows() if isinstance(chunk, ConllChunk) else [[words] for words in predictions.words]
+        for row, labels in zip(rows, predictions.by_word, strict=True):
+            lines = zip(*row, labels, strict=True)
+            parts += [" ".join("-" if field in (None, "") else str(field) for field in line) for line in lines] + [""]
+        self._sink.write("".join(f"{line}\n" for line in parts).encode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
         """Nothing is left to write."""

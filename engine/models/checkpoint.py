@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,8 +20,10 @@ import torch
 from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -29,7 +31,7 @@ from transformers import (
 )
 
 from engine.errors import CrildError, ModelError
-from engine.models.families import FAMILIES, Family, family_of
+from engine.models.families import BY_WORD, FAMILIES, Family, family_of, labels_words
 from engine.models.model_files import (
     PICKLED,
     SAFETENSORS,
@@ -61,7 +63,7 @@ _NAMED = 3  # tensors named in a message; the rest are counted
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A sequence-classification model from a folder, in fp32, on the CPU, in evaluation mode.
+    """A model from a folder that classifies texts or their words, in fp32, on the CPU, in evaluation mode.
 
     `fresh` are the names of the head's parameters that the folder has no weights for; they are random. `notes` are
     sentences for the user: what was left out, and what was renamed.
@@ -77,8 +79,8 @@ class Checkpoint:
         return f"{family_of(self.model.config).output}.weight" in self.fresh
 
 
-def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """The model in a folder, from safetensors if there are any, else from pickled tensors; nothing else is unpickled.
+def read_checkpoint(folder: Path, *, by_word: bool | None = False, trust_remote_code: bool = False) -> Checkpoint:
+    """The model in a folder, with a head that labels texts, or with `by_word` every token (None: as its config says), from safetensors if there are any, else from pickled tensors; nothing else is unpickled.
 
     Weights that were saved from inside a wrapper (`module.`), or in a training state with a `state_dict`, are read with a
     note. Raises `ModelError` when a file cannot be opened, when the config is missing, broken, or of an unsupported
@@ -89,6 +91,12 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
         config: PretrainedConfig = AutoConfig.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
+    own_names = architectures(config.architectures)
+    if by_word is None:
+        by_word = labels_words(config)
+    mapping = MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING if by_word else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if type(config) in mapping:  # else a family that the next line refuses
+        config.architectures = [mapping[type(config)].__name__]
     family = family_of(config)
     files = _weight_files(folder)
     for file in files:
@@ -105,17 +113,18 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
             "local_files_only": True,
         }
         if state is not None:
-            kind = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+            kind = mapping[type(config)]
             model, loading_info = kind.from_pretrained(None, state_dict=state, **common)
         else:
-            model, loading_info = AutoModelForSequenceClassification.from_pretrained(
+            auto = AutoModelForTokenClassification if by_word else AutoModelForSequenceClassification
+            model, loading_info = auto.from_pretrained(
                 folder,
                 use_safetensors=files[0].suffix == ".safetensors",
                 weights_only=True,
                 trust_remote_code=trust_remote_code,
                 **common,
             )
-    fresh, left_out = _check_complete(config, family, loading_info, folder)
+    fresh, left_out = _check_complete(family, loading_info, folder, own_head=_has_own_head(own_names, by_word=by_word))
     _check_finite(model, folder)
     if left_out:
         count = f"{len(left_out)} tensor{'s' * (len(left_out) > 1)} of {plain(str(folder))}"
@@ -232,7 +241,7 @@ def _check_readable(file: Path) -> None:
 
 
 def _check_complete(
-    config: PretrainedConfig, family: Family, loading_info: dict[str, Any], folder: Path
+    family: Family, loading_info: dict[str, Any], folder: Path, *, own_head: bool
 ) -> tuple[frozenset[str], list[str]]:
     """The head's parameters that the checkpoint lacks, and tensors that were left out and deserve a note.
 
@@ -240,7 +249,6 @@ def _check_complete(
     that the config promises, except for parts of an encoder: they belong to another config.
     """
     heads = tuple(f"{path}." for path in family.head)
-    own_head = _has_own_head(config)
     pretrained = () if family.pooler is None else (f"{family.pooler}.",)
 
     def replaceable(name: str) -> bool:
@@ -282,10 +290,9 @@ def _check_complete(
     return frozenset(missing | {entry[0] for entry in mismatched}), unused
 
 
-def _has_own_head(config: PretrainedConfig) -> bool:
-    """Whether a head in the checkpoint is that of a sentence classifier (rather than, say, a token classifier)."""
-    names = architectures(config.architectures)
-    return not names or any(name.endswith("ForSequenceClassification") for name in names)
+def _has_own_head(names: Sequence[str], *, by_word: bool) -> bool:
+    """Whether a head in a checkpoint with these `architectures` labels texts, or with `by_word` words (and not, say, spans)."""
+    return not names or any(name.endswith(BY_WORD if by_word else "ForSequenceClassification") for name in names)
 
 
 def _check_finite(model: PreTrainedModel, folder: Path) -> None:

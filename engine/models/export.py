@@ -35,7 +35,8 @@ def save_model(
     """Write weights (safetensors), config with the task's label names (and thresholds, if it has some), and tokenizer to `folder`.
 
     The folder appears whole or not at all, replaces an existing one (files that a person put into it stay), and is on the
-    disk when this returns. It loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`.
+    disk when this returns. It loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`; a
+    model that labels words with `AutoModelForTokenClassification` and `pipeline("token-classification")`.
     `complete` may add files: it is called with the temporary folder that holds all others. No folder below `root` (by
     default the parent) may be a link. Raises `RunError` when it cannot be written.
     """

@@ -7,7 +7,7 @@ of this package, which run over all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class Family:
     logits: Callable[[PreTrainedModel, Tensor, Tensor], Tensor] | None = None
     """Logits of the last hidden states (batch, length, width) and the mask (batch, length), where `head` does more than
     call its modules one after the other."""
+    word_head: tuple[str, ...] = ("dropout", "classifier")
+    """As `head`, of the `…ForTokenClassification` model, which labels every token."""
     project: str | None = None
     """From the embedding's width to the encoder's, where that is a module of its own (ELECTRA, ALBERT)."""
     pooler: str | None = None
@@ -130,6 +132,7 @@ FAMILIES: dict[str, Family] = {
             value="attn.Wqkv",
             head=("head", "drop", "classifier"),
             logits=head_forward.modernbert,
+            word_head=("head", "drop", "classifier"),
             norm_before="attn_norm",
             final="model.final_norm",
             inputs=layer_inputs.modernbert,
@@ -168,8 +171,22 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+BY_WORD = "ForTokenClassification"
+"""How the names of the classes end that label every token."""
+_LABEL_WORDS: dict[str, Family] = {
+    name: replace(family, head=family.word_head, output="classifier", logits=None, pooler=None)
+    for name, family in FAMILIES.items()
+}
+
+
+def labels_words(config: PretrainedConfig) -> bool:
+    """Whether a config is that of a model which labels every token: its `architectures` say so."""
+    names = getattr(config, "architectures", None)
+    return isinstance(names, list) and any(str(name).endswith(BY_WORD) for name in names)
+
+
 def family_of(config: PretrainedConfig) -> Family:
-    """The family of a config, by its `model_type`.
+    """The family of a config, by its `model_type`, with the head of a model that labels texts or (`labels_words`) words.
 
     Raises:
         ModelError: an unsupported family, a decoder, or a variant of a family that does not work (`family_rules`).
@@ -186,7 +203,7 @@ def family_of(config: PretrainedConfig) -> Family:
     reason = unusable(name, lambda key: getattr(config, key, None))
     if reason is not None:
         raise ModelError(reason, kind="unsupported-variant")
-    return FAMILIES[name]
+    return (_LABEL_WORDS if labels_words(config) else FAMILIES)[name]
 
 
 def positions(config: PretrainedConfig) -> int:

@@ -10,6 +10,7 @@ from typing import cast
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    BertForTokenClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -28,6 +29,7 @@ from engine.models.problem_types import MULTI_LABEL
 from engine.models.seeded_init import initial_range, seeded
 from engine.models.thresholds import thresholds_of
 from engine.preset import schema
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 from engine.user.consent import NONE, Consent
@@ -93,7 +95,7 @@ def load_teacher(
     if teacher.finetune is not None:
         seed = teacher.finetune.seed
         return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent, report=report)
-    read = _read(teacher, max_length, consent, report=report)
+    read = _read(teacher, max_length, consent, by_word=spec.kind == WORD_LABELS, report=report)
     model = read.checkpoint.model
     _check_knows_task(read.checkpoint, teacher.named, spec)
     problem_type = model.config.problem_type  # which aligning overwrites
@@ -110,7 +112,7 @@ def load_classifier(source: schema.Teacher, *, consent: Consent = NONE, report: 
     report(f"loading {plain(source.named)}")
     if is_exported(folder):
         return cast(PreTrainedModel, OnnxModel(folder))
-    return read_checkpoint(folder, trust_remote_code=code).model
+    return read_checkpoint(folder, by_word=None, trust_remote_code=code).model
 
 
 def load_pretrained(
@@ -129,14 +131,16 @@ def load_pretrained(
     match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
     without one. Raises `ModelError` as `load_teacher` does.
     """
-    read = _read(source, max_length, consent, words, report)
+    read = _read(source, max_length, consent, words, report, by_word=spec.kind == WORD_LABELS)
     checkpoint = read.checkpoint
     model, name = checkpoint.model, plain(source.named)
     outputs = output_of(model).out_features
     notes: tuple[str, ...] = ()
     fresh_head = True
     if checkpoint.fresh_output:
-        notes = (f"{name} has no classifier for sentences: it gets a new one",)
+        notes = (
+            f"{name} has no classifier for {'words' if spec.kind == WORD_LABELS else 'sentences'}: it gets a new one",
+        )
     elif outputs != spec.outputs:
         notes = (f"{name} has {outputs} outputs, {plain(spec.name)} {describe(spec)}: a fresh output layer is trained",)
     else:
@@ -159,7 +163,7 @@ def load_with_tokenizer(source: schema.Teacher, *, consent: Consent = NONE, repo
         report(f"loading {plain(source.named)}")
         model = cast(PreTrainedModel, OnnxModel(folder))
         return LoadedModel(model, read_tokenizer(folder), True, (), False, model.config.problem_type)
-    read = _read(source, None, consent, report=report)
+    read = _read(source, None, consent, by_word=None, report=report)
     if read.checkpoint.fresh_output:
         sentence = f"{plain(source.named)} is not a trained classifier: it has no weights for the output layer"
         raise ModelError(sentence, kind="model-without-head")
@@ -183,6 +187,8 @@ def _read(
     consent: Consent,
     fallback: PreTrainedTokenizerBase | None = None,
     report: Report = unreported,
+    *,
+    by_word: bool | None,
 ) -> _Read:
     """The checkpoint, its tokenizer (or the one that `source` names), whose vocabulary must not be larger, and notes."""
     folder, code = _fetch(source, source.named, consent, revision=source.revision, report=report)
@@ -194,7 +200,7 @@ def _read(
         key = "teacher.tokenizer"
         other, other_code = _fetch(source, source.tokenizer, consent, weights=False, key=key, report=report)
     report(f"loading {plain(source.named)}")
-    checkpoint = read_checkpoint(folder, trust_remote_code=code)
+    checkpoint = read_checkpoint(folder, by_word=by_word, trust_remote_code=code)
     if fallback is not None and not has_tokenizer(other):
         words = fallback
     else:
@@ -320,7 +326,9 @@ def _scratch(
         pad_token_id=tokenizer.pad_token_id,
         attn_implementation="sdpa",
     )
+    kind = BertForTokenClassification if spec.kind == WORD_LABELS else BertForSequenceClassification
+    config.architectures = [kind.__name__]
     with seeded(teacher.finetune.seed):
-        model = BertForSequenceClassification(config).eval()
+        model = kind(config).eval()
     name_outputs(model, spec)
     return LoadedModel(model, tokenizer, order_known=True, notes=(), fresh_head=True)

@@ -130,7 +130,11 @@ def _vocabulary_problems(
     loaded: Loaded, teacher: ModelFacts | None, student: ModelFacts | None
 ) -> Iterator[CrildError]:
     """A student whose initial model reads other tokens than the teacher, where a stage needs the same."""
-    key, named, reason = "student.init", loaded.preset.teacher, needs_same_words(loaded.preset.stage)
+    key, named, reason = (
+        "student.init",
+        loaded.preset.teacher,
+        needs_same_words(loaded.preset.stage, loaded.preset.task.kind),
+    )
     if reason is None:
         return
     if named.model == "scratch" and named.tokenizer is None:

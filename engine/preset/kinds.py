@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["classification", "multilabel", "regression"]
+Kind = Literal["classification", "multilabel", "regression", "token-classification"]
 MetricName = Literal[
     "accuracy",
+    "entity_f1",
+    "entity_precision",
+    "entity_recall",
     "f1",
     "f1_macro",
     "f1_micro",
@@ -22,8 +25,11 @@ MetricName = Literal[
 ]
 
 
+WORD_LABELS: Kind = "token-classification"
 RANKINGS = ("mrr", "ndcg")
 """Metrics of how well the rows of each group (`task.columns.group`) are ordered."""
+ENTITY_METRICS = ("entity_f1", "entity_precision", "entity_recall")
+"""Metrics of labels that mark entities (`engine.record.entities`)."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,8 @@ class KindOfTask:
     """What the labels of rows are, in words."""
     metrics: tuple[str, ...]
     """The metrics that can be asked for, the default first."""
-    problem_type: str
-    """What `transformers` calls it in a model's config."""
+    problem_type: str | None
+    """What `transformers` calls it in a model's config; None where the class of the model says it."""
 
 
 KINDS: Mapping[Kind, KindOfTask] = MappingProxyType(
@@ -47,5 +53,6 @@ KINDS: Mapping[Kind, KindOfTask] = MappingProxyType(
             "sets of labels", ("f1_micro", "f1_macro", "subset_accuracy"), "multi_label_classification"
         ),
         "regression": KindOfTask("scores", ("pearson", "spearman", *RANKINGS), "regression"),
+        "token-classification": KindOfTask("labels of words", (*ENTITY_METRICS, "accuracy", "f1_macro"), None),
     }
 )

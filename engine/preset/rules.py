@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from engine.preset.field_types import Fault
-from engine.preset.kinds import KINDS, RANKINGS
+from engine.preset.kinds import KINDS, RANKINGS, WORD_LABELS
 from engine.preset.names import (
     ALP_OBJECTIVES,
     EMD_OBJECTIVES,
@@ -76,6 +76,9 @@ def of_task(task: Task) -> Iterator[Fault]:
     for metric in task.metrics or ():
         if task.kind is not None and metric not in KINDS[task.kind].metrics:
             yield Fault(("metrics", "kind"), f"{metric} is not a metric for {task.kind}", "unsuitable-metric")
+    if task.kind == WORD_LABELS and task.label_noise > 0:
+        sentence = "label_noise is not defined for labels of words"
+        yield Fault(("label_noise", "kind"), sentence, "noise-in-word-labels")
     if task.thresholds is not None and task.kind not in (None, "multilabel"):
         sentence = 'thresholds are for texts with several labels: set kind = "multilabel"'
         yield Fault(("thresholds", "kind"), sentence, "thresholds-without-labels")
@@ -94,10 +97,15 @@ def _of_columns(task: Task, columns: Columns) -> Iterator[Fault]:
     if columns.labels is not None and (columns.label != "label" or columns.separator is not None):
         sentence = "columns.labels names a column for each label, so it excludes columns.label and columns.separator"
         yield Fault(("columns.labels", "columns"), sentence, "labels-and-label")
-    if columns.group is not None and task.kind == "multilabel":
-        sentence = (
-            "columns.group is for rankings, by scores or by two classes; a text of this task can have several labels"
-        )
+    if columns.label_names is not None and task.kind not in (None, WORD_LABELS):
+        sentence = f'columns.label_names is for labels of words: set kind = "{WORD_LABELS}"'
+        yield Fault(("columns.label_names", "kind"), sentence, "label-names-without-words")
+    if columns.pair is not None and task.kind == WORD_LABELS:
+        sentence = "labels of words are for single texts: remove columns.pair"
+        yield Fault(("columns.pair", "kind"), sentence, "pairs-of-word-labels")
+    if columns.group is not None and task.kind in ("multilabel", WORD_LABELS):
+        what = "each word has a label" if task.kind == WORD_LABELS else "a text can have several labels"
+        sentence = f"columns.group is for rankings, by scores or by two classes; in this task {what}"
         yield Fault(("columns.group", "kind"), sentence, "group-of-several-labels")
     for key in ("labels", "separator"):
         if getattr(columns, key) is not None and task.kind not in (None, "multilabel"):

@@ -40,7 +40,7 @@ from engine.preset.names import ObjectiveName, TaskName
 
 
 class Files(Record):
-    """The files of a custom task: CSV, TSV, JSON lines or Parquet, by their ending."""
+    """The files of a custom task: CSV, TSV, JSON lines, Parquet or (words with labels) CoNLL, by their ending."""
 
     train: Name
     """Training rows."""
@@ -65,15 +65,19 @@ class Columns(Record):
     """Names of the columns of a custom task."""
 
     text: str = "text"
-    """The sentence, or the first of a pair."""
+    """The sentence, or the first of a pair. For kind = "token-classification" a list of words; in CoNLL files, whose columns
+    have no names, the number of a column, as "1"."""
     pair: str | None = None
     """The second sentence of a pair; leave out for one-sentence tasks."""
     label: str = "label"
-    """The class (of any type) or the score; where a text can have several labels, a list of them, or all in one text."""
+    """The class (of any type) or the score; where a text can have several labels, a list of them, or all in one text.
+    For kind = "token-classification" a list with a label for each word, or the number of a column."""
     labels: Annotated[list[Name], Field(min_length=2)] | None = None
     """For kind = "multilabel": a column for each label, with 1 where it applies and 0 where not, instead of `label`."""
     separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
     """For kind = "multilabel": what stands between the labels in `label`, such as "|"; recognised when left out."""
+    label_names: Annotated[list[Name], Field(min_length=2)] | None = None
+    """For kind = "token-classification" with numbers as labels: the names of 0, 1, ..., where the file doesn't have them."""
     group: str | None = None
     """The query that a row answers, for rerankers (it can be the column of the text, too): rows with equal values are ranked against each other by mrr and ndcg, and
     dev_share keeps them together."""
@@ -107,8 +111,9 @@ class Task(Record):
     columns: Columns | None = None
     """For "custom": the names of their columns."""
     kind: Kind | None = None
-    """For "custom": one of several classes, "multilabel" (any number of labels for a text) or scores; recognised when left
-    out, as far as the labels can be read in one way. GLUE and toy tasks know theirs."""
+    """For "custom": one of several classes, "multilabel" (any number of labels for a text), scores, or "token-classification"
+    (a label for each word); recognised when left out, as far as the labels can be read in one way. GLUE and toy tasks know
+    theirs."""
     dev_share: DevShare | None = None
     """For "custom" without a dev file: this share of the training rows is the dev set, drawn with `data_seed`, each
     class (but no label of several) keeping its share. 0.2 when left out."""
@@ -120,8 +125,8 @@ class Task(Record):
         | None
     ) = None
     """For "custom": the metrics to report; the first picks the best checkpoint. Default: accuracy, f1_micro
-    ("multilabel"), pearson, or mrr and
-    ndcg where `columns.group` is set."""
+    ("multilabel"), pearson, mrr and ndcg where `columns.group` is set, or, of labels by word that mark entities, entity_f1,
+    entity_precision, entity_recall and accuracy."""
     thresholds: Literal["train"] | None = None
     """For "multilabel": "train" chooses on the training rows from which probability each label applies (the best F1), and
     stores that with the student; 0.5 when left out, as other programs have it."""
@@ -139,7 +144,7 @@ class Task(Record):
     keeping its share."""
     label_noise: Fraction = 0.0
     """Share of training labels to replace: by another class, or for scores and several labels by another
-    example's."""
+    example's. Not for "token-classification"."""
 
     @property
     def display_name(self) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 TEXT_ENDINGS = (".txt", ".text", ".raw", ".tokens", ".md")
 """Endings of the files that a corpus folder is searched for; no hub id ends like this."""
-TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+CONLL_ENDINGS = (".conll", ".conllu", ".iob", ".iob2", ".bio")
+"""Endings of files with words and their labels in columns."""
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", *CONLL_ENDINGS)
 """Endings of files with rows of data; no preset or hub id ends like this."""
 COMPRESSED_ENDINGS = (".gz", ".zst")
 """Endings of compressed files, after those of their content: `rows.csv.gz`."""
@@ -53,6 +55,11 @@ def hub_cache() -> Path:
 def is_table(name: str) -> bool:
     """Whether a name is that of a file with rows of data, which may be compressed, by its ending."""
     return uncompressed_name(name).lower().endswith(TABLE_ENDINGS)
+
+
+def is_conll(path: Path) -> bool:
+    """Whether a file has words and their labels in columns, by its ending."""
+    return uncompressed_name(path.name).lower().endswith(CONLL_ENDINGS)
 
 
 def is_compressed(name: str) -> bool:

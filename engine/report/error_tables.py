@@ -23,13 +23,13 @@ def error_tables(errors: StudentErrors, *, most: int | None = WORST) -> tuple[Re
     """The classes and the confusions as tables, in per cent; none of a regression.
 
     Of more than `most` classes only the worst by F1, and of their confusions the most frequent. Where a text can have several
-    labels, there are no confusions.
+    labels, there are no confusions; where labels mark entities, these are types.
     """
     if not errors.classes:
         return ()
     classes = class_table(errors, most)
     if not errors.matrix:
-        return (classes,)
+        return (classes, _pair_table(errors, most)) if errors.confusions else (classes,)
     return classes, _matrix_table(errors) if len(errors.names) <= WORST else _pair_table(errors, most)
 
 

@@ -19,6 +19,9 @@ from engine.record.paths import PREDICTIONS, STUDENT, texts_file
 LARGEST = 2**29
 """Bytes of a file of predictions that is read; no dev set is larger."""
 
+WordAnswers = tuple[str | None, ...]
+"""The label of each word of a row; None for one without an answer."""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -33,11 +36,21 @@ class Answers:
     classes: tuple[str, ...]
     labels: tuple[Any, ...]
     predictions: tuple[Any, ...]
+    words: tuple[tuple[WordAnswers, WordAnswers], ...] = ()
+    """Where labels are by word, labels and predictions of each row's words; `labels` and `predictions` are empty then."""
+
+    def __len__(self) -> int:
+        return len(self.words) or len(self.labels)
+
+    @property
+    def by_word(self) -> bool:
+        """Whether labels are by word."""
+        return bool(self.words)
 
     @property
     def several(self) -> bool:
         """Whether a text can have several labels."""
-        return isinstance(self.labels[0], tuple)
+        return not self.by_word and isinstance(self.labels[0], tuple)
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,8 @@ class ModelAnswers:
     ids: tuple[str, ...]
     answers: Answers
     probabilities: tuple[tuple[float, ...], ...]
-    """For each row that of each class, in the order of `Answers.classes`; empty for a regression."""
+    """For each row that of each class, in the order of `Answers.classes`; empty for a regression. Of labels by word, those of
+    the predictions for its words, 1 where there is none."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,8 @@ def read_model_answers(run_dir: Path, model: str, split: str | None = None) -> M
     answers = _answers(path, rows)
     try:
         ids = tuple(str(row["id"]) for row in rows)
+        if answers.by_word:
+            return ModelAnswers(ids, answers, tuple(map(_word_shares, rows)))
         shares = tuple(
             tuple(float(row["probabilities"][name]) for name in answers.classes) for row in rows if answers.classes
         )
@@ -110,6 +126,9 @@ def further_splits(run_dir: Path) -> tuple[str, ...]:
 def _answers(path: Path, rows: Sequence[Mapping[str, Any]]) -> Answers:
     try:
         dev = hashlib.sha256(repr([(row["id"], row["label"]) for row in rows]).encode("utf-8", "replace")).hexdigest()
+        if "word_probabilities" in rows[0]:
+            words = zip(_by_word(rows, "label"), _by_word(rows, "prediction"), strict=True)
+            return Answers(dev, (), (), (), tuple(words))
         if "probabilities" in rows[0]:
             classes = tuple(rows[0]["probabilities"])
             if isinstance(rows[0]["label"], list):
@@ -150,6 +169,21 @@ def _sets(rows: Sequence[Mapping[str, Any]], name: str, classes: Sequence[str]) 
     if not all(found <= frozenset(classes) for found in sets):
         raise ValueError(name)
     return tuple(tuple(int(each in found) for each in classes) for found in sets)
+
+
+def _by_word(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[WordAnswers, ...]:
+    """The label of each word of each row."""
+    found = tuple(tuple(row[name]) for row in rows)
+    for row, labels in zip(rows, found, strict=True):
+        if len(labels) != len(row["prediction"]) or not all(
+            label is None or isinstance(label, str) for label in labels
+        ):
+            raise ValueError(name)
+    return found
+
+
+def _word_shares(row: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(1.0 if share is None else float(share) for share in row["word_probabilities"])
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float, ...]:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.record.entities import EntityCounts
 from engine.report.predictions import Answers
 
 LEVEL = 0.05
@@ -44,6 +45,7 @@ Array = npt.NDArray[np.float64]
 SeedAnswers = Mapping[int, Answers]
 """The answers of a method's runs by seed."""
 Pair = tuple[int, int]
+Metric = Callable[[Any, Any, Any, int], Array]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def compare_methods(
     untested = {pair: why for pair in pairs if (why := _why_untested(metric, methods, pair, seeds[pair]))}
     tested = [pair for pair in pairs if pair not in untested]
     answers = {(index, seed): methods[index][seed] for pair in tested for index in pair for seed in seeds[pair]}
-    size = max((len(each.labels) for each in answers.values()), default=1)
+    size = max((len(each) for each in answers.values()), default=1)
     count = resamples or max(LEAST_RESAMPLES, min(MOST_RESAMPLES, _CELLS // size))
     resampled = _resampled(metric, answers, count)
     scores = {key: score(metric, each) for key, each in answers.items()}
@@ -105,9 +107,10 @@ def compare_methods(
 
 def _why_untested(metric: str, methods: Sequence[SeedAnswers], pair: Pair, seeds: Sequence[int]) -> str:
     """Why a pair cannot be tested; nothing where it can."""
-    if metric not in METRICS:
-        return f"there is no test for {metric}"
     one, other = (methods[index] for index in pair)
+    by_word = any(answers.by_word for answers in (*one.values(), *other.values()))
+    if metric not in (WORD_METRICS if by_word else METRICS):
+        return f"there is no test for {metric}"
     if not one or not other:
         return "no predictions"
     if min(len(one), len(other)) < 2:
@@ -179,10 +182,9 @@ def _resampled(metric: str, answers: Mapping[Pair, Answers], resamples: int) -> 
     values: dict[Pair, Array] = {}
     for dev in dict.fromkeys((each.dev, each.classes) for each in answers.values()):
         runs = [key for key, each in answers.items() if (each.dev, each.classes) == dev]
-        labels = np.asarray(answers[runs[0]].labels)
-        predictions = np.asarray([answers[run].predictions for run in runs])
+        labels, predictions, metrics = _arrays([answers[run] for run in runs])
         parts = [
-            METRICS[metric](labels, predictions, weights, max(2, len(dev[1])))
+            metrics[metric](labels, predictions, weights, max(2, len(dev[1])))
             for weights in _weights(len(labels), resamples)
         ]
         values |= dict(zip(runs, np.concatenate(parts).T, strict=True))
@@ -199,11 +201,31 @@ def _weights(examples: int, resamples: int) -> Iterator[Array]:
         yield np.bincount(drawn.ravel(), minlength=rows * examples).reshape(rows, examples).astype(np.float64)
 
 
+def _arrays(runs: Sequence[Answers]) -> tuple[Array, Array, Mapping[str, Metric]]:
+    """The labels of a dev set, the predictions of some runs, and the metrics that take them.
+
+    Of labels by word, counts by sentence: of entities and words (examples, 2), and for each run of predicted entities, of those
+    that are right, and of words that are right (runs, examples, 3). So sentences are drawn, never single words.
+    """
+    if not runs[0].by_word:
+        return np.asarray(runs[0].labels), np.asarray([run.predictions for run in runs]), METRICS
+    counts = [[(EntityCounts.of(gold, own), gold, own) for gold, own in run.words] for run in runs]
+    labels = [(each.gold, sum(label is not None for label in gold)) for each, gold, _ in counts[0]]
+    predictions = [
+        [
+            (each.predicted, each.right, sum(a == b and a is not None for a, b in zip(gold, own, strict=True)))
+            for each, gold, own in run
+        ]
+        for run in counts
+    ]
+    return np.asarray(labels, np.float64), np.asarray(predictions, np.float64), WORD_METRICS
+
+
 def score(metric: str, answers: Answers) -> float:
     """The metric of one run on its dev set, as `engine.evaluate.metrics` computes it."""
-    labels, predictions = np.asarray(answers.labels), np.asarray([answers.predictions])
+    labels, predictions, metrics = _arrays([answers])
     weights = np.ones((1, len(labels)))
-    return float(METRICS[metric](labels, predictions, weights, max(2, len(answers.classes)))[0, 0])
+    return float(metrics[metric](labels, predictions, weights, max(2, len(answers.classes)))[0, 0])
 
 
 # -- metrics of many runs on many resamples: labels (examples,), predictions (runs, examples), weights (resamples, examples);
@@ -213,6 +235,23 @@ def score(metric: str, answers: Answers) -> float:
 def _accuracy(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
     correct = weights @ (predictions == labels).T.astype(np.float64)
     return _ratio(correct, weights.sum(axis=1, keepdims=True))
+
+
+def _entity_f1(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
+    either = weights @ predictions[:, :, 0].T + (weights @ labels[:, 0])[:, None]
+    return _ratio(2 * weights @ predictions[:, :, 1].T, either)
+
+
+def _entity_precision(_labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
+    return _ratio(weights @ predictions[:, :, 1].T, weights @ predictions[:, :, 0].T)
+
+
+def _entity_recall(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
+    return _ratio(weights @ predictions[:, :, 1].T, (weights @ labels[:, 0])[:, None])
+
+
+def _word_accuracy(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
+    return _ratio(weights @ predictions[:, :, 2].T, (weights @ labels[:, 1])[:, None])
 
 
 def _f1_of(labels: Array, predictions: Array, weights: Array, which: int) -> Array:
@@ -306,7 +345,7 @@ def _ratio(above: Array, below: Array) -> Array:
     return ratio
 
 
-METRICS: Mapping[str, Callable[[Any, Any, Any, int], Array]] = {
+METRICS: Mapping[str, Metric] = {
     "accuracy": _accuracy,
     "f1": _f1,
     "f1_macro": _f1_macro,
@@ -317,3 +356,11 @@ METRICS: Mapping[str, Callable[[Any, Any, Any, int], Array]] = {
     "spearman": _spearman,
 }
 """(resamples, runs) each; what cannot be computed is 0, as in `engine.evaluate.metrics`."""
+
+WORD_METRICS: Mapping[str, Metric] = {
+    "entity_f1": _entity_f1,
+    "entity_precision": _entity_precision,
+    "entity_recall": _entity_recall,
+    "accuracy": _word_accuracy,
+}
+"""Those of labels by word, from the counts of each sentence."""

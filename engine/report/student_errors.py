@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import RunError, UsageError
 from engine.preset.text import listed, shown
+from engine.record.entities import counts_by_type, entities, names_entities
 from engine.record.files import read_json
 from engine.record.json_values import mapping
 from engine.record.paths import RESULTS, STUDENT, TEACHER
@@ -26,6 +27,7 @@ from engine.report.class_metrics import (
 from engine.report.predictions import (
     ModelAnswers,
     RowText,
+    WordAnswers,
     further_splits,
     predictions_file,
     read_model_answers,
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
 SCHEMA = 1
 NO_LABEL = "(no label)"
 """What stands for the labels of a text that has none."""
+NO_ENTITY = "(no entity)"
+"""What stands for the entities of a sentence that has none, and for an entity that is missing or too much."""
+OTHER_WORDS = "(other words)"
+"""What stands for an entity whose words only partly agree with another one's."""
 Answer = float | tuple[int, ...]
 """As in `Answers`: the index of a class, or 1 or 0 for each label."""
 Right = Literal["teacher", "student", "neither"]
@@ -74,6 +80,11 @@ class StudentErrors:
     difference first; `student_error` and `teacher_error` are mean absolute errors then. Where a text can have several labels,
     there is no matrix and there are no confusions, the figures of a class are those of a label, and the calibration is that
     of every label's probability.
+
+    Where labels are by word and mark entities, a class is a type of entity and its rows are entities: one is right if its type
+    and words are. Confusions are entities that were missed, found where there is none, of another type, or of other words.
+    Labels of another form are classes whose rows are words. A row of disagreements or mistakes is a sentence. There is no
+    calibration.
     """
 
     run: str
@@ -101,7 +112,7 @@ class StudentErrors:
     @property
     def wrong(self) -> int:
         """Rows of which the student gets the class, or any label, wrong."""
-        return len(self.mistakes) if self.names else 0
+        return len(self.mistakes) if self.classes else 0
 
     @property
     def has_texts(self) -> bool:
@@ -141,6 +152,8 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
         raise RunError(sentence, kind="predictions-of-other-rows", file=str(predictions_file(run_dir, TEACHER, split)))
     texts = read_texts(run_dir, split)
     names, labels = student.answers.classes, student.answers.labels
+    if student.answers.by_word:
+        return _word_errors(run_dir, split, student, teacher, texts)
     if not names:
         scores = _score_rows(student, teacher, texts)
         return StudentErrors(
@@ -190,27 +203,143 @@ def _alone(run_dir: Path, student: ModelAnswers, split: str | None) -> StudentEr
         if not names:
             return AnsweredRow(name, texts.get(name), label, own, None, None, None, (), (), None)
         shares = student.probabilities[index]
-        answer = names[int(own)]
-        return AnsweredRow(
-            name, texts.get(name), names[int(label)], answer, None, shares[int(own)], None, shares, (), None
-        )
+        gold, answer = _named(label, names), _named(own, names)
+        return AnsweredRow(name, texts.get(name), gold, answer, None, _share(own, shares), None, shares, (), None)
 
     rows = [row(index) for index in range(len(labels))]
     if not names:
-        worst = sorted(rows, key=lambda row: -_distance(row.student, row.label))
+        farthest = sorted(rows, key=lambda row: -_distance(row.student, row.label))
         return StudentErrors(
-            run_dir.name, split, len(labels), (), (), (), (), (), None, None, (), tuple(worst),
+            run_dir.name, split, len(labels), (), (), (), (), (), None, None, (), tuple(farthest),
             student_error=_mean_error(student), has_teacher=False,
         )  # fmt: skip
     from engine.report.calibration import calibration  # numpy
 
-    matrix = confusion_matrix(labels, student.answers.predictions, len(names))
     wrong = (row for row in rows if row.student != row.label)
+    worst = tuple(sorted(wrong, key=lambda row: -(row.student_probability or 0.0)))
+    if student.answers.several:
+        figures = label_figures(labels, student.answers.predictions, names)
+        return StudentErrors(
+            run_dir.name, split, len(labels), names, figures, (), (), (), calibration(*_each_label(student)), None, (), worst,
+            has_teacher=False,
+        )  # fmt: skip
+    matrix = confusion_matrix(labels, student.answers.predictions, len(names))
     return StudentErrors(
         run_dir.name, split, len(labels), names, class_figures(matrix, names), (), matrix, confusions(matrix, names),
-        calibration(student.probabilities, labels, student.ids), None, (),
-        tuple(sorted(wrong, key=lambda row: -(row.student_probability or 0.0))), has_teacher=False,
+        calibration(student.probabilities, labels, student.ids), None, (), worst, has_teacher=False,
     )  # fmt: skip
+
+
+def _word_errors(
+    run_dir: Path, split: str | None, student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]
+) -> StudentErrors:
+    """The errors where labels are by word."""
+    own, theirs = student.answers.words, teacher.answers.words
+    every = {label for pair in (*own, *theirs) for side in pair for label in side if label is not None}
+    entity = names_entities(every)
+    found = []
+    for index, name in enumerate(student.ids):
+        (gold, answer), (_, other) = own[index], theirs[index]
+        if answer == other == gold:
+            continue
+        text = texts.get(name)
+        words = [] if text is None else text.text.split(" ")
+        right: Right = "teacher" if other == gold else "student" if answer == gold else "neither"
+        texts_of = [_entity_text(side, words) if entity else _label_text(side, words) for side in (gold, answer, other)]
+        own_share, their_share = (prod(model.probabilities[index]) for model in (student, teacher))
+        found.append(
+            AnsweredRow(name, text, texts_of[0], texts_of[1], texts_of[2], own_share, their_share, (), (), right)
+        )
+    found.sort(key=lambda row: (RIGHT[row.right or "neither"], -(row.student_probability or 0.0)))
+    wrong = {name for name, (gold, answer) in zip(student.ids, own, strict=True) if gold != answer}
+    apart = {name for name, (_, a), (_, b) in zip(student.ids, own, theirs, strict=True) if a != b}
+    mistakes = sorted((row for row in found if row.id in wrong), key=lambda row: row.id in apart)
+    matrix: Matrix = ()
+    if entity:
+        figures, others = (_entity_figures(side) for side in (own, theirs))
+        figures, others = _aligned(figures, others)
+        pairs = _entity_confusions(own)
+    else:
+        order = sorted(every)
+        matrix, of_teacher = (_word_matrix(side, order) for side in (own, theirs))
+        figures, others, pairs = (
+            class_figures(matrix, order),
+            class_figures(of_teacher, order),
+            confusions(matrix, order),
+        )
+    return StudentErrors(
+        run_dir.name, split, len(own), tuple(each.name for each in figures), figures, others, matrix, pairs, None, None,
+        tuple(row for row in found if row.id in apart), tuple(mistakes),
+    )  # fmt: skip
+
+
+_WordPairs = Sequence[tuple[WordAnswers, WordAnswers]]
+
+
+def _entity_figures(pairs: _WordPairs) -> tuple[ClassFigures, ...]:
+    """The figures of each type of entity."""
+    counts = counts_by_type((gold for gold, _ in pairs), (answer for _, answer in pairs))
+    return tuple(
+        ClassFigures(
+            kind or "entity", each.gold, each.predicted, each.precision if each.predicted else None,
+            each.recall if each.gold else None, each.f1 if each.gold + each.predicted else None,
+        )
+        for kind, each in counts.items()
+    )  # fmt: skip
+
+
+def _aligned(
+    own: tuple[ClassFigures, ...], theirs: tuple[ClassFigures, ...]
+) -> tuple[tuple[ClassFigures, ...], tuple[ClassFigures, ...]]:
+    """Both with the same classes: of one that a model neither met nor predicted, no rows."""
+    rows = {each.name: each.rows for each in (*own, *theirs)}
+    sides = ({each.name: each for each in side} for side in (own, theirs))
+    first, second = (
+        tuple(side.get(name, ClassFigures(name, rows[name], 0, None, None, None)) for name in sorted(rows))
+        for side in sides
+    )
+    return first, second
+
+
+def _entity_confusions(pairs: _WordPairs) -> tuple[Confusion, ...]:
+    """What the student took entities for, the most frequent first."""
+    counts: dict[tuple[str, str], int] = {}
+    for gold, answer in pairs:
+        own, theirs = set(entities(gold)), set(entities(answer))
+        missed, extra = own - theirs, theirs - own
+        spans = {(start, end): kind for kind, start, end in extra}
+        for kind, start, end in missed:
+            taken = spans.pop((start, end), None)
+            if taken is None:
+                overlaps = any(begin < end and start < stop for begin, stop in ((b, e) for _, b, e in theirs))
+                taken = OTHER_WORDS if overlaps else NO_ENTITY
+            counts[kind, taken] = counts.get((kind, taken), 0) + 1
+        for (start, end), kind in spans.items():
+            if not any(begin < end and start < stop for _, begin, stop in own):
+                counts[NO_ENTITY, kind] = counts.get((NO_ENTITY, kind), 0) + 1
+    found = (Confusion(kind or "entity", taken or "entity", number) for (kind, taken), number in counts.items())
+    return tuple(sorted(found, key=lambda pair: (-pair.rows, pair.label, pair.prediction)))
+
+
+def _word_matrix(pairs: _WordPairs, order: Sequence[str]) -> Matrix:
+    index = {name: number for number, name in enumerate(order)}
+    gold, answers = ([index[label] for pair in pairs for label in pair[side] if label is not None] for side in (0, 1))
+    return confusion_matrix(gold, answers, len(order))
+
+
+def _entity_text(labels: WordAnswers, words: Sequence[str]) -> str:
+    """The entities of a sentence: "PER Anna Adler, LOC Bonn"; by the numbers of their words, where these are not known."""
+    found = []
+    for kind, start, end in entities(labels):
+        where = " ".join(words[start:end]) if words else f"words {start + 1} to {end}"
+        found.append(f"{kind or 'entity'} {where}")
+    return ", ".join(found) or NO_ENTITY
+
+
+def _label_text(labels: WordAnswers, words: Sequence[str]) -> str:
+    """The labels of words: "runs/VERB fast/ADV"."""
+    names = words or [str(number) for number in range(1, len(labels) + 1)]
+    return " ".join(f"{word}/{label}" for word, label in zip(names, labels, strict=False) if label is not None)
 
 
 def has_predictions(run_dir: Path) -> bool:

@@ -16,6 +16,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_fr
 from engine.data.tasks import GLUE, HUB_DATASET, hub_split
 from engine.data.types import TEST, TaskSpec
 from engine.errors import CrildError
+from engine.preset.kinds import WORD_LABELS, Kind
 from engine.preset.load import load_preset
 from engine.preset.names import LABELS
 from engine.preset.schema import Corpus, OtherTask, Preset, Stage
@@ -37,8 +38,17 @@ _METRICS = {
     "f1_macro": "f1",
     "f1_micro": "f1",
     "subset_accuracy": "accuracy",
+    "entity_f1": "f1",
+    "entity_precision": "precision",
+    "entity_recall": "recall",
 }
 """Names of metrics on the hub, where they differ."""
+_PROBLEMS: Mapping[Kind, str] = {
+    "classification": "Text Classification",
+    "multilabel": "Text Classification",
+    "regression": "Text Regression",
+    "token-classification": "Token Classification",
+}
 _ABSOLUTE = re.compile(r"(?<![\w./:~])~?/(?:[^\s/`'\"|,;]+/)*([^\s/`'\"|,;]+)")
 """An absolute path in a sentence; its last name is the group."""
 _LANGUAGE = "en"  # of GLUE and the built-in tasks
@@ -85,14 +95,14 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
         language=_LANGUAGE if known else None,
         license=_licence(preset.teacher.model or preset.student.init),
         library_name="transformers",
-        pipeline_tag="text-classification",
-        tags=["text-classification", "distillation", "crild"],
+        pipeline_tag=_pipeline(spec),
+        tags=[_pipeline(spec), "distillation", "crild"],
         metrics=list(dict.fromkeys(_METRICS.get(name, name) for name in spec.metrics)),
         model_name=f"{_slug(title)}-{student['layers']}-layers",
         eval_results=[
             EvalResult(
-                task_type="text-classification",
-                task_name="Text Classification" if spec.labels else "Text Regression",
+                task_type=_pipeline(spec),
+                task_name=_PROBLEMS[spec.kind],
                 dataset_type=HUB_DATASET if task in GLUE else _slug(title),
                 dataset_name=f"GLUE {task.upper()}" if task in GLUE else title,
                 dataset_config=task if task in GLUE else None,
@@ -171,7 +181,14 @@ def _link(model: str) -> str:
     return f"[{plain(model)}](https://huggingface.co/{model})"
 
 
+def _pipeline(spec: TaskSpec) -> str:
+    """The pipeline of transformers that applies the model."""
+    return "token-classification" if spec.kind == WORD_LABELS else "text-classification"
+
+
 def _answers(spec: TaskSpec) -> str:
+    if spec.kind == WORD_LABELS:
+        return f"for each word one of {', '.join(map(plain, spec.labels))}"
     several = "any number" if spec.kind == "multilabel" else "one"
     return f"{several} of {', '.join(map(plain, spec.labels))}" if spec.labels else "a score"
 
@@ -285,6 +302,15 @@ def _latency(results: Mapping[str, Any]) -> Iterator[str]:
 
 def _usage(spec: TaskSpec, max_length: int) -> str:
     example = '{"text": "...", "text_pair": "..."}' if spec.is_pair else '"..."'
+    if spec.kind == WORD_LABELS:
+        return f"""```python
+from transformers import pipeline
+
+label = pipeline("token-classification", model="{THIS_FOLDER}", aggregation_strategy="first")
+label("...")
+```
+
+It was trained on words that single spaces separate, punctuation marks among them, and labels each by its first piece."""
     every = ", top_k=None" if spec.kind == "multilabel" else ""
     code = f"""```python
 from transformers import pipeline
@@ -300,7 +326,9 @@ classify({example}, truncation=True, max_length={max_length})
 def _intended_use(preset: Preset, spec: TaskSpec) -> str:
     texts = "pairs of texts" if spec.is_pair else "texts"
     always = "It can give no label at all"
-    if spec.kind != "multilabel":
+    if spec.kind == WORD_LABELS:
+        always = "It labels every word"
+    elif spec.kind != "multilabel":
         always = "It always gives an answer, also to texts that belong to no class"
     return (
         f"Intended for {texts} like those of {_title(preset)}: same language, same kind of source. It was trained "
@@ -327,9 +355,14 @@ def _training_data(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -
         yield f"Changed on purpose: {listed(changes, 'and')}."
     if classes := mapping(data.get("classes")):
         total = max(1, sum(classes.values()))
+        words = "words" if spec.kind == WORD_LABELS else "rows"
         rows = [[_cell(name), f"{count:,}", f"{100 * count / total:.1f} %"] for name, count in classes.items()]
         yield _table(
-            [["label" if spec.kind == "multilabel" else "class", "training rows", "share"], ["---"] * 3, *rows]
+            [
+                ["class" if spec.kind == "classification" else "label", f"training {words}", "share"],
+                ["---"] * 3,
+                *rows,
+            ]
         )
     elif scores := data.get("scores"):
         yield f"Scores from {scores[0]:g} to {scores[1]:g}."

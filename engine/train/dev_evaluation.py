@@ -140,7 +140,7 @@ class Dev:
         return compute(self.spec, logits, self.labels(split), self.groups(split))
 
     def labels(self, split: str) -> Labels:
-        """The gold labels of one split (rows,)."""
+        """The gold labels of one split (rows,), of labels by word (words,)."""
         labels = self.tokens[split].labels
         assert labels is not None, "dev sets have labels"
         return labels
@@ -202,7 +202,7 @@ class Dev:
         """The stage's loss and terms on the primary dev set: unmixed, without dropout, without consistency."""
         tokens = self.tokens[self.primary]
         pad_to = losses.settings.pad_to
-        counts = Counts.of(tokens.lengths, mixed=False, pad_to=pad_to)
+        counts = Counts.of(tokens.lengths, answers=tokens.answer_count(), mixed=False, pad_to=pad_to)
         student = losses.models.student
         training = student.training
         student.eval()

@@ -21,6 +21,7 @@ from engine.errors import CrildError
 from engine.launch.devices import cores
 from engine.models.export import parameters
 from engine.models.load import load_teacher
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Task, Teacher
 from engine.preset.text import plain
@@ -81,6 +82,7 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
             rows,
             loaded.tokenizer,
             length,
+            by_word=data.spec.kind == WORD_LABELS,
             report=report,
             what=f"rows of {split}",
             source=source_name(preset.task, split),
@@ -263,7 +265,9 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
         began = time.perf_counter()
         lam = 0.7 if settings.mixup else None
         pad_to = settings.pad_to
-        counts = Counts.of(tokens.lengths[rows], mixed=lam is not None, pad_to=pad_to)
+        counts = Counts.of(
+            tokens.lengths[rows], answers=tokens.answer_count(rows), mixed=lam is not None, pad_to=pad_to
+        )
         pad_id = materials.teacher_texts.dev.pad_id if settings.role == "teacher" else materials.pad_id
         batch = collate(tokens, rows, pad_id=pad_id, pad_to=pad_to)
         for part in batch.mirrored_parts(settings.accumulate, trim=pad_to is None):

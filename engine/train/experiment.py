@@ -278,7 +278,7 @@ class Experiment:
             measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
             results.save_texts(self.run_dir, dev, materials.data)
-        document = results.closing(dev, materials.train_labels, measured, self.finished, latency)
+        document = results.closing(dev, materials.train, measured, self.finished, latency)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
         document |= {"checkpoints_deleted": self.checkpoints_to_delete()}

@@ -62,9 +62,10 @@ def _metadata(facts: ExportFacts, model: str, original: ModelCard | None) -> Mod
     if not is_path(model):
         data.base_model = model
         data.base_model_relation = "quantized"
-    data.library_name, data.pipeline_tag = "onnx", "text-classification"
+    pipeline = (data.pipeline_tag if original is not None else None) or "text-classification"
+    data.library_name, data.pipeline_tag = "onnx", pipeline
     tags = data.tags if isinstance(data.tags, list) else []
-    data.tags = list(dict.fromkeys([*tags, "text-classification", "crild", "onnx", facts.form]))
+    data.tags = list(dict.fromkeys([*tags, pipeline, "crild", "onnx", facts.form]))
     return data
 
 

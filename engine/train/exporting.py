@@ -26,6 +26,7 @@ from engine.models.load import LoadedModel, load_classifier, load_teacher, load_
 from engine.models.onnx_export import write_half, write_int8, write_onnx
 from engine.models.onnx_model import OnnxModel
 from engine.models.transformers_logging import quiet
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.load import load_preset, load_run_preset
 from engine.preset.regular_file import read_regular
 from engine.preset.schema import Teacher
@@ -110,7 +111,7 @@ class _Subject:
             raise unnamed_classes(request["model"], data.spec)
         tokens = {
             split: tokenise(rows, loaded.tokenizer, preset.task.max_length, report=report, what=f"rows of {split}",
-                            source=source_name(preset.task, split))
+                            source=source_name(preset.task, split), by_word=data.spec.kind == WORD_LABELS)
             for split, rows in {"train": data.train, **data.dev}.items()
         }  # fmt: skip
         train = tokens.pop("train")

@@ -90,7 +90,7 @@ class CapturedBackward(Backward):
 
     def __init__(self, losses: StepLosses, device: torch.device):
         super().__init__(losses, device)
-        self.numbers = torch.zeros(5, device=device)
+        self.numbers = torch.zeros(6, device=device)
         self.lam, self.weight, *counts = self.numbers.unbind()
         self.counts = Counts(*counts)
         self.shapes: dict[tuple[int, ...], _Shape] = {}
@@ -98,7 +98,7 @@ class CapturedBackward(Backward):
 
     def __call__(self, part: Batch, counts: Counts, lam: float | None, weight: float) -> Losses:
         """The micro-batch's losses, good until the next call."""
-        numbers = (0.0 if lam is None else lam, weight, counts.tokens, counts.own, counts.examples)
+        numbers = (0.0 if lam is None else lam, weight, counts.tokens, counts.own, counts.examples, counts.answers)
         self.numbers.copy_(torch.tensor(numbers, dtype=torch.float32), non_blocking=True)
         shape = self.shapes.get(tuple(part.input_ids.shape))
         if shape is None:

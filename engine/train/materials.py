@@ -26,6 +26,7 @@ from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import has_own_words, make_student, named_init, reader_of, student_of_answers
 from engine.models.vocabularies import needs_same_words
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.schema import Preset, Stage
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
@@ -67,7 +68,7 @@ class InitialModel:
         if loaded is None:
             return None
         other = has_own_words(loaded, teacher)
-        if other and (reason := needs_same_words(preset.stage)) is not None:
+        if other and (reason := needs_same_words(preset.stage, spec.kind)) is not None:
             sentence = f"{plain(preset.student.init)} and the teacher have different vocabularies: {reason}"
             raise ModelError(sentence, kind="vocabularies-differ", key="student.init")
         reader = Reader.of(preset.student.init, loaded, preset.task.max_length)
@@ -169,7 +170,7 @@ class Materials:
 
     @property
     def train_labels(self) -> Labels:
-        """Gold labels of the training rows (rows,)."""
+        """Gold labels of the training rows (rows,), or of their words (words,)."""
         assert self.train.labels is not None, "a task has labels"
         return self.train.labels
 
@@ -187,6 +188,9 @@ def load_materials(
     Raises DataError and ModelError for what cannot be loaded; refusals among the findings are left to the caller.
     """
     data = load_task(preset.task, report=report)
+    if data.spec.kind == WORD_LABELS and preset.teacher.others is not None:
+        sentence = "several teachers are for answers to texts, and in this task each word has a label: leave out teacher.others"
+        raise ModelError(sentence, kind="several-teachers-of-words", key="teacher.others")
     answers = None
     if preset.teacher.answers is not None:
         answers = load_answers(preset.teacher, preset.task, data, report=report)
@@ -203,7 +207,10 @@ def load_materials(
     def read_by(tokenizer: PreTrainedTokenizerBase) -> TaskTexts:
         def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
             source = source_name(preset.task, split)
-            return tokenise(rows, tokenizer, length, report=report, what=what, source=source, warn=warnings.append)
+            return tokenise(
+                rows, tokenizer, length, by_word=data.spec.kind == WORD_LABELS, report=report, what=what, source=source,
+                warn=warnings.append,
+            )  # fmt: skip
 
         train = tokens_of(data.train, "training rows")
         dev = {split: tokens_of(rows, f"rows of {split}", split) for split, rows in data.dev.items()}
@@ -298,7 +305,8 @@ def inputs_of_stages(
             return materials.train if texts is None else texts.train
         tokenizer, length = materials.tokenizer if texts is None else texts.tokenizer, preset.task.max_length
         what = f"inputs of stage {stage.name}"
-        return tokenise(own.rows[stage.name], tokenizer, length, report=report, what=what, warn=warn)
+        by_word = materials.data.spec.kind == WORD_LABELS
+        return tokenise(own.rows[stage.name], tokenizer, length, by_word=by_word, report=report, what=what, warn=warn)
 
     return {stage.name: of(stage) for stage in preset.stage}
 

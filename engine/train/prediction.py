@@ -24,9 +24,9 @@ from engine.data.tokens import TokenSet, check_max_length, tokenise_texts
 from engine.errors import DataError, RunError, UsageError
 from engine.evaluate.classifier import Classifier, probabilities
 from engine.evaluate.predict import Logits
-from engine.evaluate.row_writers import OutputNames, Predictions, RowWriter, row_writer
+from engine.evaluate.row_writers import DIGITS, OutputNames, Predictions, RowWriter, WordPredictions, row_writer
 from engine.models.class_names import names_of
-from engine.models.families import positions
+from engine.models.families import labels_words, positions
 from engine.models.half_precision import in_half_precision
 from engine.models.load import LoadedModel, load_with_tokenizer
 from engine.models.onnx_model import OnnxModel
@@ -34,6 +34,7 @@ from engine.models.thresholds import thresholds_of
 from engine.preset.load import load_run_preset
 from engine.preset.schema import Task, Teacher
 from engine.preset.text import plain, printable
+from engine.record.entities import names_entities
 from engine.record.files import cause, replacement, write_all
 from engine.record.phases import Report, unreported
 from engine.record.prediction import PredictionRequest, PredictionSummary
@@ -63,8 +64,11 @@ def predict_rows(
     model = Teacher(model=request.model, trust_remote_code=own_code)
     loaded = load_with_tokenizer(model, consent=consent, report=report)
     classifier, precision = _classifier(loaded, request, device)
-    source = _Source(request, task, loaded.tokenizer, _max_length(request, task, loaded))
-    answer = _Answer(_classes(loaded), thresholds_of(loaded.model.config) if loaded.multi_label else ())
+    by_word = labels_words(loaded.model.config)
+    source = _Source(request, task, loaded.tokenizer, _max_length(request, task, loaded), by_word=by_word)
+    answer: _Answer | _WordAnswer = _WordAnswer(_classes(loaded))
+    if not by_word:
+        answer = _Answer(_classes(loaded), thresholds_of(loaded.model.config) if loaded.multi_label else ())
     started = time.monotonic()
     reader_gone = False
     try:
@@ -80,7 +84,7 @@ def predict_rows(
 def _predict(
     source: _Source,
     classifier: Classifier,
-    answer: _Answer,
+    answer: _Answer | _WordAnswer,
     sink: Sink,
     request: PredictionRequest,
     report: Report,
@@ -95,9 +99,9 @@ def _predict(
 
         progress(0)
         logits = classifier.logits(window.tokens, answer.outputs, progress)
-        predictions = answer.predictions(logits, window.tokens)
+        predictions = answer.predictions(logits, window)
         if writer is None:
-            names = OutputNames.beside(window.chunk.columns, answer.classes)
+            names = answer.names(window.chunk.columns)
             if (sentence := names.renamed()) is not None:
                 source.says(sentence)
             form = request.output_format
@@ -148,6 +152,7 @@ class _Window:
     """A chunk of rows, tokenised; `total` estimates the rows of all inputs, None where nothing can be known."""
 
     chunk: RowChunk
+    texts: Sequence[str]
     tokens: TokenSet
     empty: int
     total: int | None
@@ -158,7 +163,10 @@ class _Window:
 class _Source:
     """The rows of all inputs, tokenised, and what there is to say about them."""
 
-    def __init__(self, request: PredictionRequest, task: Task | None, tokenizer: Any, max_length: int) -> None:
+    def __init__(
+        self, request: PredictionRequest, task: Task | None, tokenizer: Any, max_length: int, *, by_word: bool
+    ) -> None:
+        self._by_word = by_word
         self._request, self._tokenizer, self._max_length = request, tokenizer, max_length
         self._known, self._is_pair = ([], None) if task is None else columns_of_task(task)
         self._sentences: list[str] = []
@@ -185,6 +193,9 @@ class _Source:
         columns = text_columns(
             chunk.columns, name, text=request.text, pair=request.pair, known=self._known, is_pair=self._is_pair
         )
+        if self._by_word and columns[1] is not None:
+            sentence = "the model labels words of single texts, not pairs: name the column of the text with --text"
+            raise DataError(sentence, kind="pairs-of-word-labels", file=str(name))
         check_max_length(self._tokenizer, self._max_length, pairs=columns[1] is not None, source=str(name))
         if request.text is None and columns not in self._known and len(chunk.columns) > 1:
             used = " and ".join(shown(column) for column in columns if column is not None)
@@ -194,12 +205,14 @@ class _Source:
     def _window(self, chunk: RowChunk, columns: TextColumns | None, reader: RowReader, total: int | None) -> _Window:
         texts, pairs = [], None
         if columns is not None:
-            texts = _texts(chunk, columns[0], reader.name)
+            texts = _texts(chunk, columns[0], reader.name, by_word=self._by_word)
             pairs = None if columns[1] is None else _texts(chunk, columns[1], reader.name)
-        tokens = tokenise_texts(texts, pairs, self._tokenizer, self._max_length, source=str(reader.name))
+        tokens = tokenise_texts(
+            texts, pairs, self._tokenizer, self._max_length, source=str(reader.name), by_word=self._by_word
+        )
         empty = sum(not text or text.isspace() for text in texts)
         plain_tsv = self._request.input_format == "tsv" and not reader.quoted
-        return _Window(chunk, tokens, empty, total, reader.name, plain_tsv)
+        return _Window(chunk, texts, tokens, empty, total, reader.name, plain_tsv)
 
     def count(self, window: _Window) -> None:
         """Count a window that was written."""
@@ -231,8 +244,13 @@ class _Answer:
         self._thresholds = thresholds
         self._without_tokens = self._not_finite = 0
 
-    def predictions(self, logits: Logits, tokens: TokenSet) -> Predictions:
+    def names(self, columns: Sequence[str]) -> OutputNames:
+        """What is added to these columns."""
+        return OutputNames.beside(columns, self.classes)
+
+    def predictions(self, logits: Logits, window: _Window) -> Predictions:
         """The predictions of some rows; none for rows without tokens, and for those whose logits are not finite."""
+        tokens = window.tokens
         finite = np.isfinite(logits).all(axis=1)
         without = int(np.count_nonzero(tokens.lengths == 0))
         self._without_tokens += without
@@ -254,10 +272,59 @@ class _Answer:
             yield f"warning: {self._not_finite:,} rows have no prediction: the model's outputs for them are not finite{advice}"
 
 
-def _texts(chunk: RowChunk, column: str, name: Path) -> list[str]:
-    """The texts in a column; a missing one is empty. Raises DataError for a value that is no text."""
+class _WordAnswer:
+    """Turns logits into predictions by word, and counts the words that have none."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes, self.outputs = classes, len(classes)
+        self._marks = names_entities(classes)
+        self._words = self._not_finite = 0
+        self._lost = (0, 0)
+
+    def names(self, columns: Sequence[str]) -> OutputNames:
+        """What is added to these columns."""
+        return OutputNames.of_words(columns, marks=self._marks)
+
+    def predictions(self, logits: Logits, window: _Window) -> WordPredictions:
+        """The predictions of some rows; none for words without tokens, and for those whose logits are not finite."""
+        tokens = window.tokens
+        finite = np.asarray(np.isfinite(logits).all(axis=1))
+        shares = probabilities(np.where(finite[:, None], logits, 0.0).astype(np.float32), each_alone=False)
+        best, most = shares.argmax(axis=1).tolist(), np.round(shares.max(axis=1), DIGITS).tolist()
+        words, labels, own = [], [], []
+        for row, text in enumerate(window.texts):
+            words.append(text.split(" "))
+            answers = range(int(tokens.answer_offsets[row]), int(tokens.answer_offsets[row + 1]))
+            by_word: list[str | None] = [None] * len(words[-1])
+            of_word: list[float | None] = [None] * len(words[-1])
+            for place, answer in zip(tokens.words_of(row), answers, strict=True):
+                if finite[answer]:
+                    by_word[place], of_word[place] = self.classes[best[answer]], most[answer]
+            labels.append(by_word)
+            own.append(of_word)
+        self._words += sum(map(len, words))
+        self._not_finite += int(np.count_nonzero(~finite))
+        self._lost = (self._lost[0] + tokens.lost[0], self._lost[1] + tokens.lost[1])
+        return WordPredictions(words, labels, own, marks=self._marks)
+
+    def notes(self, precision: hardware.Precision) -> Iterator[str]:
+        """Sentences for the user."""
+        cut, vanished = self._lost
+        if cut:
+            yield f"warning: {cut:,} of {self._words:,} words have no label: they are cut off by the most tokens of an input"
+        if vanished:
+            yield f"{vanished:,} of {self._words:,} words have no label: the tokenizer finds no tokens in them"
+        if self._not_finite:
+            advice = "; --precision fp32 may help" if precision == "bf16" else ""
+            yield f"warning: {self._not_finite:,} words have no label: the model's outputs for them are not finite{advice}"
+
+
+def _texts(chunk: RowChunk, column: str, name: Path, *, by_word: bool = False) -> list[str]:
+    """The texts in a column, with `by_word` also lists of words; a missing one is empty. Raises DataError for other values."""
     values = chunk.values(column) if column in chunk.columns else [None] * len(chunk.lines)
     texts = ["" if value is None else value for value in values]
+    if by_word:
+        texts = [" ".join(value) if _are_words(value) else value for value in texts]
     for line, value in zip(chunk.lines, texts, strict=True):
         if not isinstance(value, str):
             is_row = isinstance(chunk, ArrowChunk)
@@ -266,6 +333,10 @@ def _texts(chunk: RowChunk, column: str, name: Path) -> list[str]:
             raise DataError(sentence, kind="not-text", file=str(name), line=None if is_row else line)
         check_text(value, str(name), line)
     return texts
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(word, str) and " " not in word for word in value)
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

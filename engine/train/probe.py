@@ -25,6 +25,7 @@ from engine.evaluate.predict import LengthBatches, Logits, predict
 from engine.evaluate.weight_noise import spread, under_noise
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.load import load_run_preset
 from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
@@ -267,9 +268,12 @@ def load_subject(
         raise RunError(sentence, kind="run-not-probeable")
     count = min(examples, len(data.train), len(data.dev[data.primary_dev]))
     tokens = {
-        side: tokenise(few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length)
+        side: tokenise(
+            few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length,
+            by_word=data.spec.kind == WORD_LABELS,
+        )
         for side, rows in zip(SIDES, (data.train, data.dev[data.primary_dev]), strict=True)
-    }
+    }  # fmt: skip
     for loaded in (student, teacher):
         loaded.model.to(device).eval().requires_grad_(False)
     pad_id = int(student.tokenizer.pad_token_id or 0)
@@ -336,7 +340,9 @@ def _teacher(
     weights = content_hash(loaded.model)
     if not loaded.order_known:
         pad_id = int(loaded.tokenizer.pad_token_id or 0)
-        dev = tokenise(data.dev[data.primary_dev], loaded.tokenizer, preset.task.max_length, report=report)
+        by_word = data.spec.kind == WORD_LABELS
+        length = preset.task.max_length
+        dev = tokenise(data.dev[data.primary_dev], loaded.tokenizer, length, by_word=by_word, report=report)
         loaded.model.to(device)
         note = settle_order(loaded, data.spec, dev, device=device, pad_id=pad_id, report=report)
         notes.extend([note] if note else [])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
+from engine.data.tokens import TokenSet
 from engine.data.types import TEST, TaskData, TaskSpec
 from engine.evaluate.metrics import agreement, compute, majority
 from engine.evaluate.predict import write_predictions, write_texts
@@ -129,9 +130,12 @@ def _speed(latency: Latency, name: str) -> dict[str, float]:
 
 
 def closing(
-    dev: Dev, train_labels: np.ndarray, models: dict[str, dict[str, Any]], stages: Stages, latency: Latency
+    dev: Dev, train: TokenSet, models: dict[str, dict[str, Any]], stages: Stages, latency: Latency
 ) -> dict[str, Any]:
-    """The comparison in the closing table, from the measurements of each model: student, teacher and baseline if any."""
+    """The comparison in the closing table, from the measurements of each model: student, teacher and baseline if any; `train`
+    are the training rows."""
+    assert train.labels is not None, "a task has labels"
+    train_labels = train.labels
     student, teacher, baseline = models["student"], models.get("teacher"), models.get("baseline")
     spec, primary = dev.spec, dev.primary
     floor = majority(spec, train_labels, dev.labels(primary), dev.groups(primary))
@@ -152,7 +156,7 @@ def closing(
         **describe_saved(stages, spec.primary),
         **_test(dev, train_labels, teacher, student),
         "latency": latency.to_dict(),
-        "data": data_summary(dev, train_labels),
+        "data": data_summary(dev, train),
         "stages": [
             {
                 "name": name,
@@ -181,9 +185,12 @@ def _test(
     }
 
 
-def data_summary(dev: Dev, train_labels: np.ndarray) -> dict[str, Any]:
-    """Numbers of rows: of training (by class, or with the range of scores), and of each dev set."""
-    rows: dict[str, Any] = {"train": len(train_labels), "dev": {split: len(rows) for split, rows in dev.tokens.items()}}
+def data_summary(dev: Dev, train: TokenSet) -> dict[str, Any]:
+    """Numbers of rows: of training (by class, or with the range of scores; of labels by word, words by class), and of each dev
+    set."""
+    train_labels = train.labels
+    assert train_labels is not None, "a task has labels"
+    rows: dict[str, Any] = {"train": len(train), "dev": {split: len(rows) for split, rows in dev.tokens.items()}}
     if dev.spec.labels:
         several = train_labels.ndim == 2
         counts = (

@@ -34,6 +34,7 @@ from engine.models.family_rules import not_offered
 from engine.models.half_precision import in_half_precision
 from engine.models.kernels import use_dropout
 from engine.models.partial_encoder import PartialEncoder
+from engine.preset.names import HEAD_OBJECTIVES
 from engine.train import seeding
 from engine.train.ranks import ALONE, Ranks
 from engine.train.settings import StageSettings
@@ -51,20 +52,32 @@ class Counts:
     own: int | Tensor
     """Of the clean sentences."""
     examples: int | Tensor
+    answers: int | Tensor
+    """Of the model to the task: examples, or of labels by word the words."""
 
     @staticmethod
-    def of(lengths: npt.NDArray[np.int64], *, mixed: bool, pad_to: int | None = None) -> Counts:
+    def of(
+        lengths: npt.NDArray[np.int64], *, mixed: bool, pad_to: int | None = None, answers: int | None = None
+    ) -> Counts:
         """Counts from the sentence lengths (batch,) of the whole step, without waiting for the device.
 
-        With `pad_to` the positions of padding count too (`StageSettings.pad_to`).
+        With `pad_to` the positions of padding count too (`StageSettings.pad_to`). `answers` is the number of words where
+        labels are by word; None where each example has one answer.
         """
         if pad_to is not None:
             lengths = np.full_like(lengths, pad_to)
         own = int(lengths.sum())
-        return Counts(int(np.maximum(lengths, lengths[::-1]).sum()) if mixed else own, own, len(lengths))
+        return Counts(
+            int(np.maximum(lengths, lengths[::-1]).sum()) if mixed else own,
+            own,
+            len(lengths),
+            len(lengths) if answers is None else answers,
+        )
 
     def of_term(self, name: str) -> int | Tensor:
         """What a distillation term is divided by."""
+        if name in HEAD_OBJECTIVES:
+            return self.answers
         return self.tokens if OBJECTIVES[name].per_token else self.examples
 
     def of_consistency(self, name: str) -> int | Tensor:
@@ -268,6 +281,7 @@ class StepLosses:
             student,
             teacher,
             clean_mask=part.attention_mask,
+            answers=part.answers,
             gold=part.labels,
             lam=lam,
             class_weights=self.class_weights,

@@ -126,7 +126,12 @@ class Stepper:
         weight = 0.0
         if settings.consistency:
             weight = settings.consistency.weight * consistency.ramp(number + 1, self.total, settings.consistency.ramp)
-        counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None, pad_to=settings.pad_to)
+        counts = Counts.of(
+            self.tokens.lengths[rows],
+            answers=self.tokens.answer_count(rows),
+            mixed=lam is not None,
+            pad_to=settings.pad_to,
+        )
         for micro, part in self._parts(rows):
             if part is None:
                 self.losses.without_part()

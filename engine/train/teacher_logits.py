@@ -24,6 +24,7 @@ from engine.data.tokens import TokenSet
 from engine.distill.activations import ActivationSpec
 from engine.models.export import content_hash
 from engine.models.partial_encoder import PartialEncoder
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import plain
 from engine.record.files import cause, write_all
 from engine.record.inventory import PARTIAL, PARTIAL_MARK
@@ -47,8 +48,11 @@ log = logging.getLogger(__name__)
 
 
 def can_cache(settings: StageSettings) -> bool:
-    """Whether the stage reads teacher logits of inputs that are the same in every epoch."""
-    return "logits" in settings.stage.terms() and settings.mixup is None
+    """Whether the stage reads teacher logits of inputs that are the same in every epoch, one answer for each row.
+
+    Where labels are by word, the teacher answers in each step: its answers would take more room than the texts many times over.
+    """
+    return "logits" in settings.stage.terms() and settings.mixup is None and settings.kind != WORD_LABELS
 
 
 def teacher_logits(

@@ -15,7 +15,7 @@ from engine.preset.source_names import is_path
 from engine.preset.text import cut, listed, plain
 from engine.user.consent import Consent
 
-_CLASSES = ("AutoConfig", "AutoModelForSequenceClassification")
+_CLASSES = ("AutoConfig", "AutoModelForSequenceClassification", "AutoModelForTokenClassification")
 """Entries of `auto_map` in config.json that loading a classifier would run; the tokenizer's config has its own."""
 _LARGEST = 10_000_000  # bytes of a config; a larger one is refused elsewhere
 _SHOWN = 200

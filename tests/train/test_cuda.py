@@ -47,7 +47,9 @@ def test_numbers_on_the_device_give_the_loss_of_plain_numbers(bench: Any) -> Non
     batch = collate(sentences, given.rows, pad_id=0)
     counts = Counts.of(sentences.lengths[given.rows], mixed=True)
     plain = losses(batch, counts, given.lam, 0.3)
-    held = Counts(*(torch.tensor(float(count)) for count in (counts.tokens, counts.own, counts.examples)))
+    held = Counts(
+        *(torch.tensor(float(count)) for count in (counts.tokens, counts.own, counts.examples, counts.answers))
+    )
     found = losses(batch, held, torch.tensor(given.lam), torch.tensor(0.3))
     assert float(found.total) == pytest.approx(float(plain.total), rel=1e-5)
     assert {n: float(t) for n, t in found.terms.items()} == pytest.approx(

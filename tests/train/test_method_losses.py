@@ -231,7 +231,7 @@ def test_class_weights_reach_the_labels_term_alone(models: Models, batch: Batch)
     """The mean over examples of weight times cross-entropy; `logits` beside it stays as it is."""
     preset = load_preset(["kd", "rte"], ["stage.kd.objectives.labels=1.0"]).preset
     settings = replace(student_stage(preset, preset.stage[0], kind="classification"), class_weights=(1.0, 2.0, 5.0))
-    gold, counts = batch.labels, Counts(30, 30, len(LENGTHS))
+    gold, counts = batch.labels, Counts(30, 30, len(LENGTHS), len(LENGTHS))
     assert gold is not None
     found = {}
     for name, each in (("weighted", settings), ("plain", replace(settings, class_weights=()))):
