@@ -1,11 +1,10 @@
 """Unlabelled rows of the user's own, as inputs of stages that need no labels: any number of them, in flat memory.
 
-Imports no torch: preflight looks at the columns, too.
+Imports no torch.
 """
 
 from __future__ import annotations
 
-import glob
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,25 +16,20 @@ import numpy.typing as npt
 
 from engine.data.custom import value_kind
 from engine.data.examples import Examples, NumberedIds, TextBuilder
-from engine.data.files import column_positions
 from engine.data.findings import Finding
-from engine.data.row_stream import FORMATS, TEXT, ArrowChunk, RowChunk, RowReader, format_of
+from engine.data.row_stream import ArrowChunk, RowChunk, RowReader
 from engine.data.stored_rows import Inputs, stored_inputs
 from engine.data.subset import drawn_rows
-from engine.data.text_columns import TextColumns, columns_of_task, text_columns
+from engine.data.text_columns import TextColumns, columns_of_task
 from engine.data.text_files import check_text, listed, shown
 from engine.data.types import Example, TaskData
+from engine.data.unlabelled_files import columns_of_file, file_format, files_of
 from engine.errors import DataError
-from engine.preset.source_names import is_compressed
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
     from engine.preset.schema import Task, UnlabelledFiles
-
-_HEAD_ROWS = 100
-"""Rows whose columns are looked at before a run: those of JSON lines may lack some."""
-_CHOOSE = {False: 'columns = { text = "COLUMN" }', True: 'columns = { text = "COLUMN", pair = "COLUMN" }'}
 
 Keys = npt.NDArray[np.int64]
 
@@ -85,35 +79,6 @@ def unlabelled_inputs(
     return Examples.joined([own, *[train] * times, drawn], "input"), tuple(findings)
 
 
-def check_unlabelled(source: UnlabelledFiles, task: Task) -> None:
-    """Check from their first rows that files can be read and have the columns. Raises DataError as reading them does."""
-    is_pair = columns_of_task(task)[1]
-    for path in files_of(source):
-        form = _format(path)
-        with RowReader(path, form) as reader:
-            for chunk in reader.chunks(_HEAD_ROWS):
-                if chunk.columns:
-                    _columns(source, task, chunk.columns, path, form, is_pair=is_pair)
-                break
-
-
-def files_of(source: UnlabelledFiles) -> list[Path]:
-    """The files that a preset names, each once; those of a pattern in the order of their names.
-
-    Raises DataError for a pattern that no file matches.
-    """
-    found: dict[Path, None] = {}
-    for name in source.files:
-        if Path(name).exists() or not glob.has_magic(name):
-            found[Path(name)] = None
-            continue
-        matches = sorted(path for path in map(Path, glob.glob(name)) if path.is_file())  # noqa: PTH207 - an absolute pattern
-        if not matches:
-            raise DataError("no file matches this pattern", kind="no-file-matches", file=name)
-        found.update(dict.fromkeys(matches))
-    return list(found)
-
-
 def first_of(keys: Keys, taken: Keys) -> npt.NDArray[np.int64]:
     """The positions, ascending, of the keys that neither occur earlier nor among those that are `taken`."""
     found, first = np.unique(keys, return_index=True)
@@ -146,7 +111,7 @@ def _read(source: UnlabelledFiles, files: Sequence[Path], task: Task, *, is_pair
     not read."""
     chosen = None if source.columns is None else source.columns.model_dump()
     settings = {"unlabelled": 1, "columns": chosen, "known": columns_of_task(task)[0], "is_pair": is_pair}
-    choose = partial(_columns, source, task, is_pair=is_pair)
+    choose = partial(columns_of_file, source, task, is_pair=is_pair)
     return _rows(files, choose, settings, is_pair=is_pair, report=report)
 
 
@@ -165,7 +130,7 @@ def _rows(
         rows = blank = 0
         ignored: dict[str, None] = {}
         for path in files:
-            form = _format(path)
+            form = file_format(path)
             with RowReader(path, form) as reader:
                 columns: TextColumns | None = None
                 for chunk in reader.chunks():
@@ -186,28 +151,6 @@ def _rows(
         return examples, {"blank": blank, "ignored": [name[:100] for name in ignored][:50]}
 
     return stored_inputs(files, settings, load, report)
-
-
-def _columns(
-    source: UnlabelledFiles, task: Task, columns: Sequence[str], path: Path, form: str, *, is_pair: bool | None
-) -> TextColumns:
-    if form == "text":
-        if is_pair:
-            sentence = (
-                "the task has pairs of texts, and plain text has one on each line: use CSV, TSV, JSON lines or Parquet"
-            )
-            raise DataError(sentence, kind="pairs-in-plain-text", file=str(path))
-        return TEXT, None
-    chosen = source.columns
-    if chosen is None:
-        known = columns_of_task(task)[0]
-        return text_columns(columns, path, known=known, is_pair=is_pair, choose=_CHOOSE[bool(is_pair)])
-    if is_pair is not None and is_pair != (chosen.pair is not None):
-        what, remedy = ("pairs of texts", "name") if is_pair else ("single texts", "leave out")
-        sentence = f"the task has {what}: {remedy} the column of the second text, pair"
-        raise DataError(sentence, kind="pair-does-not-fit", file=str(path), key="columns.pair")
-    column_positions(columns, [name for name in (chosen.text, chosen.pair) if name is not None], path, None)
-    return chosen.text, chosen.pair
 
 
 def _inputs(chunk: RowChunk, columns: TextColumns, path: Path) -> Iterator[tuple[str, str | None]]:
@@ -233,18 +176,6 @@ def _texts(chunk: RowChunk, column: str, path: Path) -> Iterator[str]:
             raise DataError(sentence, kind="not-text", file=str(path), line=None if is_row else line)
         check_text(value, str(path), None if is_row else line)
         yield "" if value.isspace() else value
-
-
-def _format(path: Path) -> str:
-    form = format_of(path)
-    if form is None:
-        endings = ", ".join(ending for endings in FORMATS.values() for ending in endings)
-        sentence = f"unknown file format: files end in {endings}, or in one of these and .gz or .zst"
-        raise DataError(sentence, kind="unknown-file-format", file=str(path))
-    if form == "parquet" and is_compressed(path.name):
-        sentence = "Parquet files are compressed inside: decompress this file, and name what comes out"
-        raise DataError(sentence, kind="compressed-parquet", file=str(path))
-    return form
 
 
 def _name(files: Sequence[Path]) -> str:

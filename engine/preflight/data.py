@@ -33,7 +33,7 @@ def data_problems(loaded: Loaded) -> Iterator[CrildError]:
 
 
 def _check_unlabelled(loaded: Loaded, source: UnlabelledFiles) -> None:
-    from engine.data.unlabelled import check_unlabelled
+    from engine.data.unlabelled_files import check_unlabelled
 
     try:
         task = recognised_task(loaded, loaded.preset.task)[0]

@@ -8,7 +8,7 @@ from functools import partial
 from engine.data.hub_connection import endpoint
 from engine.data.load import load_corpus, load_task
 from engine.data.tasks import HUB_DATASET
-from engine.data.unlabelled import check_unlabelled
+from engine.data.unlabelled_files import check_unlabelled
 from engine.errors import CrildError
 from engine.models.hub import check_available
 from engine.preset.names import GLUE_TASKS

@@ -17,7 +17,7 @@ from engine.data.findings import Finding
 from engine.data.load import inputs_for
 from engine.data.stored_rows import LARGE
 from engine.data.types import Example, TaskData, TaskSpec
-from engine.data.unlabelled import check_unlabelled, files_of
+from engine.data.unlabelled_files import check_unlabelled, files_of
 from engine.errors import DataError
 from engine.preset.schema import Columns, Files, Task, UnlabelledFiles
 from engine.record.paths import cache_dir

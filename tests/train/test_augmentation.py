@@ -11,14 +11,17 @@ import torch
 from engine.data.examples import Examples
 from engine.data.types import Example, TaskData, TaskSpec
 from engine.errors import DataError
+from engine.preset.load import load_preset
 from engine.preset.schema import Augment
+from engine.preset.write import dump
 from engine.record.inputs import read_inputs
 from engine.record.inventory import POOLS
 from engine.record.paths import cache_dir
 from engine.train.augmentation import with_copies
+from engine.train.engine_tools import plan
 from tests.models.test_masked_words import masked, pieces
 from tests.models.tiny_models import saved
-from tests.train.tiny_run import make, materials, work
+from tests.train.tiny_run import file_of, make, materials, work
 
 QUICK = (
     "teacher.finetune.epochs=0.5", "stage.kd.epochs=1", "baseline.enabled=false", "stage.ild.objectives={hidden=1.0}",
@@ -122,3 +125,14 @@ def test_a_run_on_copies_resumes_exactly_and_shares_its_pool(tmp_path: Path) -> 
     assert weights[0] == weights[1]
     lines = [json.loads(line) for pool in pools for line in (cache_dir() / POOLS / pool).read_text().splitlines()]
     assert all(set(line) == {"row", "text"} for line in lines)
+
+
+def test_a_plan_counts_every_copy_and_makes_none(tmp_path: Path) -> None:
+    text = materials(tmp_path)
+    settings = (*QUICK, "stage.ild.data={augment={words='delete',copies=3}}")
+    loaded = load_preset([str(file_of(tmp_path, text))], settings)
+    file = tmp_path / "plan.toml"
+    file.write_text(dump(loaded.preset))
+    planned = plan(file)
+    assert {row["name"]: row["examples"] for row in planned["stages"]} == {"teacher": 56, "ild": 4 * 56, "kd": 56}
+    assert not (cache_dir() / POOLS).exists()
