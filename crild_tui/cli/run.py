@@ -159,7 +159,7 @@ def run(
         runs = chains.create_chains(chain, [loaded, *later])
         _introduce(runs, quiet=quiet, detach=detach)
         if len(runs) > 1:
-            code = _queue(runs, controls, consent, seeds=not then, quiet=quiet, detach=detach, as_json=as_json)
+            code = _queue(runs, controls, consent, chain=len(chain), quiet=quiet, detach=detach, as_json=as_json)
         else:
             code = start_and_follow(runs[0], controls, consent, rank=rank, quiet=quiet, detach=detach, as_json=as_json)
     raise typer.Exit(code)
@@ -201,12 +201,12 @@ def _queue(
     controls: Controls,
     consent: Consent,
     *,
-    seeds: bool,
+    chain: int,
     quiet: bool,
     detach: bool,
     as_json: bool,
 ) -> int:
-    """Run one run after the other, and follow each; returns the exit code. `seeds` says that they differ only in theirs."""
+    """Run one run after the other, and follow each; returns the exit code. Each `chain` of them is one chain."""
     from crild_tui.cli.follow.foreground import follow, print_started, take_off_queue
     from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED
     from crild_tui.runs.create import discard_runs
@@ -214,7 +214,7 @@ def _queue(
     from engine.sweep.queue import enqueue
 
     try:
-        queue = enqueue(runs, consent=consent)
+        queue = enqueue(runs, chain=chain, consent=consent)
     except CrildError:
         discard_runs(runs)  # without a queue nothing would ever start them
         raise
@@ -230,7 +230,7 @@ def _queue(
         if controls.asked:
             take_off_queue(rest)  # for a signal that came between two runs
             break
-    code = _queue_end(outcomes, seeds=seeds, as_json=as_json)
+    code = _queue_end(outcomes, seeds=chain == 1, as_json=as_json)
     if controls.asked and len(outcomes) < len(runs):
         return INTERRUPTED if controls.count(signal.SIGINT) else TERMINATED
     return code

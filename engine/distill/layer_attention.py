@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.distill.row_scores import at_least_fp32
 
 
+@torch.no_grad()
 def attended(student: Tensor, teacher: Sequence[Tensor]) -> Tensor:
     """The mean of the teacher's layers at each position, weighted by a softmax of their dot products with the student's state.
 
@@ -23,8 +24,8 @@ def attended(student: Tensor, teacher: Sequence[Tensor]) -> Tensor:
     Returns:
         (batch, positions, width), in single precision at least.
     """
-    layers = torch.stack([at_least_fp32(states.detach()) for states in teacher])
-    products = (layers * at_least_fp32(student.detach())).sum(-1, keepdim=True)
+    layers = torch.stack([at_least_fp32(states) for states in teacher])
+    products = (layers * at_least_fp32(student)).sum(-1, keepdim=True)
     weights = (products * layers.shape[-1] ** -0.5).softmax(0)
     mean: Tensor = (weights * layers).sum(0)
     return mean

@@ -303,15 +303,19 @@ class Worker:
                 self.todo.insert(0, cell)
             elif cell.run in self._dropped:
                 continue
-            elif entry.state == "lost" and self._tries[cell.run] < MOST_TRIES and cell.preset is not None:
+            elif entry.state == "lost" and self._tries[cell.run] < MOST_TRIES and self._resumes(cell):
                 self._log(cell, "its engine was killed: it will resume from its checkpoint")
-                self.todo.append(cell)
+                self.todo.insert(len(self.todo) if cell.preset is not None else 0, cell)
             elif entry.state in FAULTY:
                 fault = entry.status.error if entry.status else None
                 self._log(
                     cell, str(fault) if fault else entry.problem or f"{entry.state} after {self._tries[cell.run]} tries"
                 )
                 self._stop_if_fail_fast(cell)
+
+    def _resumes(self, cell: CellRecord) -> bool:
+        """Whether a run whose engine was killed is resumed: of a sweep all, of a queue those that another one starts from."""
+        return cell.preset is not None or any(other.after == cell.run for other in self.record.cells)
 
     def _is_alone(self, slot: int) -> bool:
         """Whether no other slot uses the device of this one; False for slots that an earlier process had."""

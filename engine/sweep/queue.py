@@ -33,11 +33,14 @@ MAX_AGE = 7 * 86400.0
 """Seconds after which the record of a queue that has ended is deleted."""
 
 
-def enqueue(runs: Sequence[Path], *, consent: Consent = NONE, command: Sequence[str] | None = None) -> str:
+def enqueue(
+    runs: Sequence[Path], *, chain: int = 1, consent: Consent = NONE, command: Sequence[str] | None = None
+) -> str:
     """Start a background process that executes these runs of one folder in order; returns the queue's id.
 
     The runs become "queued". The process waits for older queues of the same folder and device, and for a busy GPU. A
-    run that fails does not stop the ones after it. Its engines get the `consent`. `command` replaces the engine's command line (for tests). Raises
+    run that fails does not stop the ones after it. With a `chain` of n, each n runs are one: all but the first start from the
+    student of the one before, so where an engine of such a run is killed, it is started again first. Its engines get the `consent`. `command` replaces the engine's command line (for tests). Raises
     RunError for runs that were started before and when the process cannot be started (its runs are lost then: resuming
     one starts it).
     """
@@ -49,8 +52,14 @@ def enqueue(runs: Sequence[Path], *, consent: Consent = NONE, command: Sequence[
         created=time.time(),
         axes={"seed": tuple(str(status.seed) for status in statuses)},
         cells=tuple(
-            CellRecord(run.name, {"seed": str(status.seed)}, status.seed, None)
-            for run, status in zip(runs, statuses, strict=True)
+            CellRecord(
+                run.name,
+                {"seed": str(status.seed)},
+                status.seed,
+                None,
+                after=runs[number - 1].name if number % chain else None,
+            )
+            for number, (run, status) in enumerate(zip(runs, statuses, strict=True))
         ),
         slots=(Slot(device_of(runs[0]), 0),),
     )

@@ -37,6 +37,8 @@ class CellRecord:
     """Names of the merged presets, joined by "+"."""
     teacher: str | None = None
     """Runs with the same key share a fine-tuned teacher."""
+    after: str | None = None
+    """The run of a chain whose student this one starts from (`crild run --then`)."""
 
 
 @dataclass(frozen=True)

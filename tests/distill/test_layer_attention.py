@@ -24,6 +24,7 @@ def test_weights_are_a_softmax_of_scaled_products() -> None:
     layers = [torch.tensor([[[2 * math.log(3.0), 8.0, 0.0, 0.0]]]), torch.tensor([[[0.0, 0.0, 4.0, 0.0]]])]
     expected = torch.tensor([[[1.5 * math.log(3.0), 6.0, 1.0, 0.0]]])
     torch.testing.assert_close(attended(mine, layers), expected)
+    assert not attended(mine.requires_grad_(), [layer.requires_grad_() for layer in layers]).requires_grad
 
 
 def test_every_position_has_its_own_weights() -> None:

@@ -124,6 +124,24 @@ def test_a_queue_and_its_engine_killed_together_go_on_where_they_were(folder: Pa
     assert read_status(second).state == "finished"
 
 
+def test_a_killed_run_of_a_chain_resumes_before_the_one_that_starts_from_it(folder: Path) -> None:
+    """The last run of a chain, which nothing waits for, isn't resumed, nor is one of a queue that is no chain."""
+    runs = [make(folder, name, "long") for name in ("a", "b")]
+    other = make(folder, "c", "quick")
+    queue = enqueue([*runs, other], chain=2, command=COMMAND)
+    assert [cell.after for cell in record_of(folder, queue).cells] == [None, runs[0].name, None]
+    assert reached(runs[0], "running")
+    (runs[0] / "preset.toml").write_text("quick")
+    os.kill(read_status(runs[0]).owner.pid, signal.SIGKILL)  # type: ignore[union-attr]
+    assert reached(runs[1], "running")
+    assert (read_status(runs[0]).state, read_status(runs[0]).attempt) == ("finished", 2)
+    assert read_status(other).state == "queued"
+    os.kill(read_status(runs[1]).owner.pid, signal.SIGKILL)  # type: ignore[union-attr]
+    assert ended(folder, queue)
+    assert (read_run(runs[1]).state, read_status(runs[1]).attempt) == ("lost", 1)
+    assert read_status(other).state == "finished"
+
+
 def test_a_queued_run_that_is_stopped_leaves_the_queue(folder: Path) -> None:
     first, second, third = make(folder, "a", "long"), make(folder, "b"), make(folder, "c")
     queue = enqueue([first, second, third], command=COMMAND)
