@@ -259,3 +259,13 @@ def test_a_row_without_an_answer_ends_the_run_before_it_trains(folder: Path) -> 
         work(run_dir)
     assert caught.value.kind == "missing-answers"
     assert not (run_dir / INPUTS).exists()
+
+
+def test_answers_to_test_alone_make_no_teacher(folder: Path) -> None:
+    settings = (f"task.files.test={folder}/train.csv", "stage.kd.steps=1", "stage.kd.epochs=false")
+    run_dir = run_of(folder, *settings, answers=ONLY_TRAIN, name="test-alone")
+    assert work(run_dir) is not None
+    document = json.loads((run_dir / "results.json").read_text())
+    assert document["teacher"] is None
+    assert document["test"]["agreement"] is None
+    assert document["test"]["rows"] == 56
