@@ -20,6 +20,7 @@ from crild_tui.cli.app import application
 from engine.errors import CrildError
 from engine.preset.load import load_preset
 from engine.preset.shipped import shipped
+from engine.search.declaration import read_search
 from engine.sweep.spec import read_sweep
 from engine.user.settings import SECTIONS, SettingsFiles, read_settings
 from tests import documents
@@ -157,6 +158,8 @@ def test_toml_is_a_preset_a_sweep_or_settings(block: Block, folder: Path) -> Non
     try:
         if "sweep" in document:
             read_sweep(file)
+        elif "search" in document:
+            read_search(file)
         elif document.keys() <= SECTIONS.keys():
             for name in document:
                 read_settings(SECTIONS[name], SettingsFiles(file))
