@@ -76,11 +76,12 @@ class SearchStudy:
 
     def importance(self) -> dict[str, float]:
         """How much of the first aim's results each dimension explains, by PED-ANOVA (Watanabe et al., 2023), which needs
-        no scikit-learn; nothing before four trials are complete."""
+        no scikit-learn; nothing before four trials are complete, and
+        where all reached the same."""
         complete = self._complete()
         names = sorted({name for one in complete for name in one.params})
         varied = [name for name in names if len({one.params.get(name) for one in complete}) > 1]
-        if len(complete) < 4 or not varied:
+        if len(complete) < 4 or not varied or len({one.values[0] for one in complete}) == 1:
             return {}
         evaluators = _importance_module()
         with contextlib.suppress(ValueError, RuntimeError), _quiet():

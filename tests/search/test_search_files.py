@@ -162,3 +162,29 @@ def test_the_examples_of_the_documentation_are_searches(folder: Path) -> None:
     for number, example in enumerate(examples):
         (folder / f"{number}.toml").write_text(example)
         assert plan_search(read_search(folder / f"{number}.toml")).starts
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        (["task.measure_holdout=true"], "no-holdout-to-measure"),
+        (
+            [
+                'task.name="custom"',
+                'task.files={train="a.csv", dev="b.csv", test="c.csv"}',
+                "task.holdout=0.2",
+                "task.measure_holdout=true",
+            ],
+            "holdout-and-test-file",
+        ),
+    ],
+)
+def test_rows_held_out_are_measured_only_where_there_are_some_and_no_test_file(
+    folder: Path, settings: list[str], kind: str
+) -> None:
+    from engine.preset.load import load_preset
+
+    search_file(folder)
+    with pytest.raises(PresetError) as caught:
+        load_preset([str(folder / "base.toml")], settings)
+    assert kind in [problem.kind for problem in caught.value.problems]

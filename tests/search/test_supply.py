@@ -70,6 +70,15 @@ def test_importance_tells_what_matters(folder: Path, tmp_path: Path) -> None:
     assert sum(found.values()) == pytest.approx(1)
 
 
+def test_where_all_trials_reach_the_same_nothing_matters(folder: Path, tmp_path: Path) -> None:
+    study = SearchStudy(
+        tmp_path / "x.journal", read_search(search_file(folder, 'trials = 9\nsampler = "random"\n')), ("base",)
+    )
+    for number in range(6):
+        study.tell(study.ask() if number else study.ask({}), "complete", {}, [0.5])
+    assert study.importance() == {}
+
+
 def test_killed_again_and_again_it_has_the_same_trials(folder: Path, runs: Path, tmp_path: Path) -> None:
     path = search_file(folder, 'trials = 12\nseeds = [1, 2]\npruner = "hyperband"\n')
     whole = go(path, tmp_path / "whole", InstantEngines())
