@@ -9,7 +9,7 @@ from pathlib import Path
 from crild_tui.launch_form.copy_preset import free_target, write_new
 from crild_tui.launch_form.editor_schema import provide, with_schema
 from engine.errors import UsageError
-from engine.preset.kinds import KINDS, Kind
+from engine.preset.kinds import KINDS, RANKINGS, Kind
 from engine.preset.load import Loaded
 from engine.preset.paths import normal
 from engine.preset.schema import Columns, Task
@@ -104,7 +104,8 @@ def _task_lines(task: Task, folder: Path) -> list[str]:
         lines.append(_line("dev_share", task.dev_share, "this share of the rows is the dev set; or name a file: dev"))
     lines.append(_line("data_seed", task.data_seed, "draws the dev set"))
     lines.append(_line("max_length", task.max_length, "in tokens; longer texts are cut"))
-    metric, *others = KINDS[task.kind or "classification"].metrics
+    metrics = KINDS[task.kind or "classification"].metrics if columns.group is None else RANKINGS
+    metric, *others = metrics
     if task.metrics:
         lines.append(_line("metrics", task.metrics, "the first picks the best checkpoint"))
     else:

@@ -19,6 +19,8 @@ _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
 MARKS = ("|", ";", ",")
 """What joins several labels for a text."""
+SWITCHES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+"""What a column of its own says of a label, in lower case."""
 _MISSING_WORDS = frozenset({"", "nan", "none", "null", "n/a", "<na>"})
 MANY_CLASSES = 100
 LONGEST_NUMBER = 300

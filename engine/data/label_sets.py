@@ -12,12 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.files import Table
-from engine.data.label_columns import LIST, MARKS, natural, unknown_label
+from engine.data.label_columns import LIST, MARKS, SWITCHES, natural, unknown_label
 from engine.data.text_files import shown
 from engine.errors import DataError
 
-SWITCHES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
-"""What a column of its own says of a label, in lower case."""
 MOST_LABELS = 1000
 """Labels beyond which a column of texts is taken for something else."""
 

@@ -15,8 +15,7 @@ from engine.data.column_names import IDS, LABELS, PAIRED, PAIRS, TEXTS, WORDS, n
 from engine.data.conll import likely_columns
 from engine.data.dev_split import DEV_SHARE, refuse_single_texts
 from engine.data.files import Table, check_table, read_table_head
-from engine.data.label_columns import MANY_CLASSES, class_names, is_fraction, natural, several_labels
-from engine.data.label_sets import SWITCHES
+from engine.data.label_columns import MANY_CLASSES, SWITCHES, class_names, is_fraction, natural, several_labels
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
 from engine.preset.kinds import KINDS, WORD_LABELS, Kind

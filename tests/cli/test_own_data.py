@@ -154,3 +154,20 @@ def test_a_setting_decides_for_the_new_preset(crild: Call, tickets: Path, tmp_pa
     (tmp_path / "odd.csv").write_text("text,one,two\n" + "".join(f"text {n},{n % 2},{n % 3}\n" for n in range(12)))
     assert crild("presets", "new", "mine", "--from-data", "odd.csv", "--set", "task.columns.label=two").code == 0
     assert 'label = "two"' in (tmp_path / "mine.toml").read_text()
+
+
+def test_a_preset_for_several_labels_and_one_for_rankings(crild: Call, tickets: Path, tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_text("text,toxic,rude\n" + "".join(f"t{n},{n % 2},{n % 3 % 2}\n" for n in range(20)))
+    assert crild("presets", "new", "tags", "--from-data", "tags.csv", "--set", "task.kind=multilabel").code == 0
+    text = (tmp_path / "tags.toml").read_text()
+    assert 'columns = { text = "text", labels = ["toxic", "rude"] }' in text
+    assert "f1_micro" in text
+    assert crild("presets", "validate", "tags.toml").code == 0
+    (tmp_path / "pairs.csv").write_text(
+        "query,passage,label\n" + "".join(f"q{n // 4},p{n},{n % 2}\n" for n in range(40))
+    )
+    settings = ("--set", "task.columns.group=query")
+    assert crild("presets", "new", "pairs", "--from-data", "pairs.csv", *settings).code == 0
+    text = (tmp_path / "pairs.toml").read_text()
+    assert 'group = "query"' in text
+    assert '"mrr", "ndcg"' in text

@@ -91,6 +91,7 @@ def test_a_second_load_gives_the_same_without_reading_the_files(
     plain = custom.load_custom(task_of(folder, **{k: v for k, v in changes.items() if k != "label_noise"}))
     if "examples" not in changes:
         assert tuple(again.train) == tuple(plain.train)
+        assert rows_hash(again.train, again.spec.labels) == rows_hash(plain.train, plain.spec.labels), "with queries"
         assert again.notes == plain.notes
 
 
