@@ -74,11 +74,11 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
         metrics=_metrics(task, order),
         is_pair=columns.pair is not None,
     )
-    if not texts:
-        texts = {split: _texts(table, columns.text) for split, table in tables.items()}
     groups: dict[str, int] = {}
     if columns.group is not None:
         notes += _check_ranking(task, tables, columns, labels, order)
+    if not texts:
+        texts = {split: _texts(table, columns.text) for split, table in tables.items()}
 
     def examples(table: Table, split: str, prefix: str) -> Examples:
         return _examples(table, prefix, columns, texts[split], labels[split], groups)

@@ -60,6 +60,7 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
     path = Path(task.files.train)
     table = read_table_head(path)
     if (words := _word_columns(task, table, named)) is not None:
+        _refuse_of_words(task)
         from engine.preset.schema import Columns
 
         own = {} if task.columns is None else task.columns.model_dump(exclude_unset=True)
@@ -123,6 +124,20 @@ def _word_columns(task: Task, table: Table, named: set[str]) -> tuple[str, str] 
     if task.kind is None and labels[0] not in alike:
         return None
     return words_named[0], labels[0]
+
+
+def _refuse_of_words(task: Task) -> None:
+    """Raise DataError for settings that labels of words don't take, where the file alone said that it has some."""
+    if task.label_noise > 0:
+        sentence = "label_noise is not defined for labels of words"
+        raise DataError(sentence, kind="noise-in-word-labels", key="task.label_noise")
+    if task.columns is not None and (task.columns.group is not None or task.columns.pair is not None):
+        key = "group" if task.columns.group is not None else "pair"
+        sentence = f"this file has a label for each word, and columns.{key} is for whole texts: remove it"
+        raise DataError(sentence, kind="whole-text-column", key=f"task.columns.{key}")
+    if wrong := [name for name in task.metrics or () if name not in KINDS[WORD_LABELS].metrics]:
+        sentence = f"{wrong[0]} is not a metric for {WORD_LABELS}; choose from {listed(KINDS[WORD_LABELS].metrics)}"
+        raise DataError(sentence, kind="unsuitable-metric", key="task.metrics")
 
 
 def _are_lists(values: Sequence[Any]) -> bool:

@@ -159,6 +159,24 @@ def test_lists_of_another_length_are_several_labels_of_a_text(tmp_path: Path) ->
     assert recognised(task(file)).task.kind == "multilabel"
 
 
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"metrics": ["pearson"]}, "unsuitable-metric"),
+        ({"label_noise": 0.1}, "noise-in-word-labels"),
+        ({"columns": Columns(group="1")}, "whole-text-column"),
+        ({"columns": Columns(pair="2")}, "whole-text-column"),
+    ],
+    ids=["metric", "noise", "group", "pair"],
+)
+def test_settings_of_whole_texts_are_refused_once_words_are_recognised(
+    tmp_path: Path, settings: dict[str, Any], kind: str
+) -> None:
+    file = write_conll(tmp_path / "x.conll", ROWS)
+    with raises(kind, error=DataError):
+        recognised(task(file, file, **settings))
+
+
 # -- what a task does with such rows
 
 

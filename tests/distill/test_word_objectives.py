@@ -68,8 +68,11 @@ def test_logits_of_mixed_sentences_weigh_places_as_labels_do() -> None:
     assert total.item() == pytest.approx(4 * one, abs=1e-5)
     assert count == 4
     only = torch.tensor([[0, 0, 0], [0, 1, 0]])
+    student[0] = 0.0  # agrees with the teacher
     total, _ = logits(student, torch.zeros(2, 3, 2), only, kind=KIND, lam=0.7)
-    assert total.item() == pytest.approx(one, abs=1e-5)
+    assert total.item() == pytest.approx(0.7 * one, abs=1e-5)
+    total, _ = logits(student.flip(0), torch.zeros(2, 3, 2), only, kind=KIND, lam=0.7)
+    assert total.item() == pytest.approx(0.3 * one, abs=1e-5)
 
 
 def sides(pad_to: int | None = None) -> tuple[Batch, Activations, Activations]:

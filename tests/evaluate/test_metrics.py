@@ -15,7 +15,7 @@ from engine.data.types import TaskSpec
 from engine.evaluate.metrics import METRICS, agreement, compute, label_loss, majority, predicted
 from engine.evaluate.rankings import RANKED
 from engine.evaluate.thresholds import best_thresholds
-from engine.preset.kinds import KINDS, Kind, MetricName
+from engine.preset.kinds import ENTITY_METRICS, KINDS, Kind, MetricName
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +163,7 @@ def test_what_logits_say() -> None:
 
 def test_every_metric_that_a_preset_can_name_is_here() -> None:
     assert (
-        METRICS.keys() | RANKED.keys()
+        METRICS.keys() | RANKED.keys() | set(ENTITY_METRICS)
         == set(get_args(MetricName))
         == {name for kind in KINDS.values() for name in kind.metrics}
     )

@@ -62,6 +62,13 @@ def test_figures_and_confusions_of_entities_by_hand(run_dir: Path) -> None:
     assert (found.rows, found.wrong, found.matrix, found.calibration) == (4, 3, (), None)
 
 
+def test_an_entity_of_another_type_is_taken_for_that_type(tmp_path: Path) -> None:
+    gold = ["B-LOC I-LOC O"]
+    write(tmp_path / "ner-s1", "teacher", gold, gold=gold)
+    found = student_errors(write(tmp_path / "ner-s1", "student", ["B-PER I-PER O"], gold=gold))
+    assert [(each.label, each.prediction, each.rows) for each in found.confusions] == [("LOC", "PER", 1)]
+
+
 def test_sentences_show_their_entities(run_dir: Path) -> None:
     found = student_errors(run_dir)
     rows = {row.id: (row.label, row.student, row.teacher, row.right) for row in found.disagreements}

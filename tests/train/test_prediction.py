@@ -286,9 +286,9 @@ def test_an_input_that_changes_gives_no_output(tmp_path: Path, model: Path, monk
     path = write_csv(tmp_path / "in.csv", text=TEXTS)
     texts = prediction._texts
 
-    def changing(*arguments: Any) -> list[str]:
+    def changing(*arguments: Any, by_word: bool) -> list[str]:
         os.utime(path, ns=(1, 1))
-        return texts(*arguments)
+        return texts(*arguments, by_word=by_word)
 
     monkeypatch.setattr(prediction, "_texts", changing)
     with raises("input-changed", "in.csv"):
