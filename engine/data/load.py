@@ -39,7 +39,7 @@ def load_task(task: Task, *, report: Report = unreported) -> TaskData:
     if task.title is not None:
         data = replace(data, spec=replace(data.spec, name=task.title))
     if task.holdout is not None:
-        data = _held_out(data, task.holdout, task.data_seed, measure=task.measure_holdout)
+        data = _held_out(data, task.holdout, task.data_seed, measure=bool(task.measure_holdout))
     if task.examples is not None:
         data = _subset(data, task.examples, task.data_seed)
     if task.label_noise > 0:

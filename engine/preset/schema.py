@@ -137,7 +137,7 @@ class Task(Record):
     holdout: Positive | None = None
     """Training rows to set aside before anything else is drawn: a share below 1, or a number of rows. Nothing trains or
     chooses on them. Drawn with `data_seed`, equal texts together, each class keeping its share."""
-    measure_holdout: bool = False
+    measure_holdout: bool | None = None
     """Measure the rows of `holdout` once, as the test set, when training has ended; false leaves them unused."""
     examples: Examples | None = None
     """Few-sample setting: this many training examples, drawn with `data_seed`, each class (but no label of several)
