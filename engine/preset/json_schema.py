@@ -29,6 +29,8 @@ def json_schema() -> dict[str, Any]:
     document = tables_schema(schema.Preset, "crild preset", help_texts(), takes_back=True)
     definitions = document["$defs"]
     definitions["Stage"]["required"] = ["name"]
+    data = definitions["Stage"]["properties"]["data"]
+    data["anyOf"] = data.pop("oneOf")  # a part of a table, such as { augment = ... }, can belong to several
     objectives = definitions["Stage"]["properties"]["objectives"]
     value = objectives.pop("additionalProperties")
     names = objectives.pop("propertyNames")["enum"]

@@ -94,7 +94,7 @@ def test_keys_level_by_level() -> None:
     assert "stage.ild.consistency.weight=" in offered("run", "crild", "--set", "stage.ild.consistency.")
     assert "stage.ild.objectives.logits=" in offered("run", "crild", "--set", "stage.ild.objectives.")
     assert offered("run", "crild", "--set", "frob.") == offered("run", "--set", "stage.") == []
-    assert offered("data", "rows.csv", "--set", "task.columns.la") == ["task.columns.label="]
+    assert offered("data", "rows.csv", "--set", "task.columns.pa") == ["task.columns.pair="]
     assert offered("presets", "new", "x", "--set", "")
     assert not offered("presets", "new", "x", "--set", "train.")
 
@@ -133,7 +133,7 @@ def test_values_are_words_of_the_key_and_what_it_is_now(folder: Path) -> None:
         (("export", "x", "--to", ""), {"onnx"}),
         (("export", "x", "--quantize", "int8,"), {"int8,int8-static", "int8,fp16"}),
         (("report", "--format", "h"), {"html"}),
-        (("report", "--metric", "f"), {"f1", "f1_macro"}),
+        (("report", "--metric", "f"), {"f1", "f1_macro", "f1_micro"}),
         (("report", "--columns", "params,la"), {"params,latency", "params,layers"}),
         (("report", "--against", "tiny"), {"tinybert"}),
         (("report", "-o", "study.h"), {"study.html"}),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shutil
 import tomllib
 from collections.abc import Callable, Sequence
@@ -272,9 +273,12 @@ def test_the_batch_size_that_was_measured_is_a_number_in_the_runs_preset(
 
 
 def test_where_measuring_here_says_nothing_the_batch_size_is_not_measured(
-    crild: Call, answers: Answers, preset: Path
+    crild: Call, answers: Answers, preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = answers()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sbatch").touch(mode=0o755)  # never called
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     for words, reason in (
         (["--processes", "2"], "several processes"),
         (["--set", "train.batch_size=16"], "--set gives train.batch_size, too"),
@@ -302,7 +306,7 @@ def test_doctor_knows_the_extras_and_says_which_are_missing(monkeypatch: pytest.
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: wanted)
     (found,) = doctor.extras()
     assert (
-        "onnx (crild export) not installed, ray (crild sweep --ray) installed, slurm (--slurm) not installed"
+        "onnx (crild export) not installed, ray (crild sweep --ray) installed, search (crild search) not installed, slurm (--slurm) not installed"
         in found.found
     )
     assert "web (crild serve) not installed" in found.found, "an installation that is older than the source tree"
