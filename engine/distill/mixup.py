@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from engine.preset.kinds import Kind
 
@@ -35,6 +36,39 @@ def mix(
         share = torch.where(mask & ~other, 1.0, torch.where(other & ~mask, 0.0, lam)).unsqueeze(-1)
         share = share.to(embedding.dtype)
     return share * embedding + (1 - share) * embedding.flip(0), mask | other
+
+
+SCORES = 2**24
+"""Scores of words against the vocabulary that `mix_tokens` holds at once: 64 MB."""
+
+
+def mix_tokens(
+    input_ids: Tensor, mask: Tensor, lam: float | Tensor, table: Tensor, ordinary: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Tokens nearest to λ·w(x) + (1 - λ)·w(x′), x′ the batch reversed, and the union of both masks.
+
+    After AugPro-Mix (Wang et al. 2023). The nearest word embedding is that of the largest cosine: by distance, the word of
+    the larger share is the nearest one nearly everywhere (`docs/objectives.md`). Only ordinary tokens are mixed and found. A
+    special token of x stays, a token of x where x′ has a special one too, and a token where the other has none.
+
+    Args:
+        input_ids: x, (batch, length).
+        mask: (batch, length) of bool, true at real positions.
+        lam: λ.
+        table: word embeddings w, (vocabulary, width).
+        ordinary: (vocabulary,) of bool, false at special tokens.
+    """
+    other, reached = input_ids.flip(0), mask.flip(0)
+    tokens = torch.where(reached & ~mask, other, input_ids)
+    differ = mask & reached & ordinary[input_ids] & ordinary[other] & (input_ids != other)
+    mixed = normalize(lam * table[input_ids[differ]] + (1 - lam) * table[other[differ]], dim=-1)
+    lengths = table.norm(dim=-1).clamp_min(torch.finfo(table.dtype).tiny)
+    nearest = [
+        (rows @ table.T / lengths).masked_fill_(~ordinary, -torch.inf).argmax(-1)
+        for rows in mixed.split(max(1, SCORES // len(table)))
+    ]
+    tokens[differ] = torch.cat(nearest)
+    return tokens, mask | reached
 
 
 def mix_answers(

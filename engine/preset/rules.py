@@ -202,6 +202,9 @@ def of_stage(stage: Stage) -> Iterator[Fault]:
         names = ", ".join(sorted(LAYER_OBJECTIVES))
         sentence = f"consistency applies to layer objectives ({names}), and this stage has none"
         yield Fault(("consistency", "objectives"), sentence, "consistency-without-layers")
+    if stage.mixup and stage.mixup.project and stage.padding:
+        sentence = 'padding = "released" mixes words with padding, and mixup.project leaves words without a partner as they are'
+        yield Fault(("padding", "mixup.project"), sentence, "projected-padding")
     yield from _options(stage)
     if stage.augment is not None:
         yield from _augment(stage.augment)

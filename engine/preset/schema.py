@@ -390,6 +390,9 @@ class Mixup(Record):
     """λ ~ Beta(alpha, alpha), then max(λ, 1 − λ); one for each batch."""
     unpaired: Literal["padding", "whole"] = "padding"
     """Where one sentence is longer: mix its end with the embedding of padding (released code), or leave it unmixed."""
+    project: Literal["tokens"] | None = None
+    """"tokens": replace each mixture of two words by the nearest word of the vocabulary, so that the mixed input is a text
+    (after AugPro-Mix); the end of a longer sentence stays then. Needs a large alpha, as 20."""
 
 
 class Consistency(Record):

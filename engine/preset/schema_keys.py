@@ -30,10 +30,10 @@ _IN_WORDS = {
     "others": 'a table with a teacher for each name, as { large = { model = "folder" } }',
     "finetune": "a table, or false to take back an inherited one",
     "class_weights": '"balanced" or a table with a weight for each class, as { common = 1.0, rare = 3.0 }',
-    "project": "a name of letters, digits, '.', '_' and '-', at most 100",
     "objectives": "a table of at least one objective, as { logits = 1.0 }",
 }
 _STAGE_NAME = "at most 32 lower-case letters, digits, - and _, starting with a letter or digit"
+_PROJECT = "a name of letters, digits, '.', '_' and '-', at most 100"
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ def expected(path: KeyPath) -> str:
     keys = [part for part in path if isinstance(part, str)]
     if keys[:1] == ["stage"] and len(keys) == 3 and keys[2] == "name":
         return _STAGE_NAME
+    if keys == ["project"]:
+        return _PROJECT
     if keys == ["stage"]:
         return "an array of [[stage]] tables"
     if keys[:1] == ["stage"] and len(keys) == 4 and keys[2] == "objectives":

@@ -212,7 +212,8 @@ def _stage(stage: Stage) -> str:
     if "labels" in terms:
         parts.append("learns the labels")
     if stage.mixup:
-        parts.append("sees blends of two inputs (mixup)")
+        blends = "texts made of two inputs" if stage.mixup.project else "blends of two inputs"
+        parts.append(f"sees {blends} (mixup)")
     if stage.consistency:
         parts.append("is kept close to its own moving average (consistency)")
     return listed(parts, "and")

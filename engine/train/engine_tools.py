@@ -256,6 +256,7 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
         bound_terms(settings, models.student, models.teacher),
         autocast=materials.accelerator.autocast,
         teacher_logits=cached,
+        words=materials.words_for(settings),
     )
     optimiser = Optimiser([models.student, models.projections], peak=0.0, weight_decay=0.0, clip=settings.clip)
     batches = epoch_batches(tokens.lengths, settings.batch_size, [0])

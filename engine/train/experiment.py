@@ -533,7 +533,8 @@ class Experiment:
         with self.session.reading("preparing the stage") as report:
             cached_logits = self._logits_of_teacher(settings, models.teacher, tokens, report)
         models.student.train()
-        job = StageJob(settings, models, tokens, cached_logits, sets.pad_id, replace(sets))
+        words = materials.words_for(settings)
+        job = StageJob(settings, models, tokens, cached_logits, words, sets.pad_id, replace(sets))
         self.ranks.send(job)
         losses = job.losses(materials.accelerator, self.ranks)
         context = RunContext(

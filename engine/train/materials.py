@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.data.answers import Answers, load_answers
@@ -157,6 +157,12 @@ class Materials:
     def measured(self) -> Dev:
         """The dev sets, and the test set after them."""
         return self.dev if self.test is None else replace(self.dev, tokens={**self.dev.tokens, TEST: self.test})
+
+    def words_for(self, settings: StageSettings) -> Tensor | None:
+        """Ids of the tokens that a stage may replace words by, special tokens excluded; None where it replaces none."""
+        if settings.mixup is None or settings.mixup.project is None:
+            return None
+        return torch.tensor(sorted(set(self.tokenizer.get_vocab().values()) - set(self.tokenizer.all_special_ids)))
 
     @property
     def device(self) -> torch.device:

@@ -30,6 +30,8 @@ class StageJob:
     tokens: TokenSet
     teacher_logits: Tensor | None
     """Of `StepLosses`."""
+    words: Tensor | None
+    """Of `StepLosses`."""
     pad_id: int
     dev: Dev
 
@@ -39,7 +41,7 @@ class StageJob:
         terms = bound_terms(self.settings, models.student, models.teacher)
         return StepLosses(
             self.settings, models, terms,
-            autocast=accelerator.autocast, teacher_logits=self.teacher_logits, ranks=ranks,
+            autocast=accelerator.autocast, teacher_logits=self.teacher_logits, words=self.words, ranks=ranks,
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from engine.data.batches import Batch
 from engine.distill import annealing, random_map, transport
 from engine.distill.activations import Activations, ActivationSpec
 from engine.distill.layer_maps import Flow
-from engine.distill.mixup import mix_answers
+from engine.distill.mixup import mix_answers, mix_tokens
 from engine.distill.model_shape import ModelShape
 from engine.distill.objectives import OBJECTIVES
 from engine.distill.terms import (
@@ -155,10 +155,12 @@ class StepLosses:
         *,
         autocast: Autocast,
         teacher_logits: Tensor | None = None,
+        words: Tensor | None = None,
         ranks: Ranks = ALONE,
     ):
-        """`teacher_logits` (rows, classes), by row of the stage's tokens, where the teacher's input never changes; `ranks`
-        are the processes that share the steps, and so transport plans."""
+        """`teacher_logits` (rows, classes), by row of the stage's tokens, where the teacher's input never changes; `words` are
+        the ids of the tokens that `mixup.project` chooses from, which needs them; `ranks` are the processes that share the
+        steps, and so transport plans."""
         self.settings, self.models, self.terms, self.autocast = settings, models, terms, autocast
         self.ranks = ranks
         self.teacher_logits = teacher_logits
@@ -186,12 +188,18 @@ class StepLosses:
         self.teacher = _encoder(teacher, of_teacher)
         target = (models.average or models.student) if settings.consistency else None
         self.target = _encoder(target, required_activations(terms, "target"))
+        self.project = bool(settings.mixup and settings.mixup.project)
+        if self.project:
+            if words is None:
+                raise ValueError("mixup.project needs the ids of the words")
+            self._ordinary = torch.zeros(len(self._table), dtype=torch.bool, device=models.student.device)
+            self._ordinary[words[words < len(self._table)].to(self._ordinary.device)] = True
 
     @property
     def capturable(self) -> bool:
         """Whether a step can be captured as a graph: the same layers are compared in each, and nothing is computed on the
-        host, as transport plans and the random state of checkpointed layers are."""
-        if self.settings.gradient_checkpointing:
+        host, as transport plans and the random state of checkpointed layers are, and projected tokens, whose number changes."""
+        if self.settings.gradient_checkpointing or self.project:
             return False
         models = (self.models.student, self.models.teacher, self.models.average)
         families = (family_of(model.config) for model in models if model is not None)
@@ -211,9 +219,12 @@ class StepLosses:
         `teacher` is what `teacher_activations` gave for an unmixed batch, if it is known.
         """
         unpaired = self.settings.mixup.unpaired if self.settings.mixup else "padding"
+        read, share = part, lam
+        if self.project and lam is not None:
+            read, share = self._projected(part, lam), None
         with self.autocast():
-            student = self.student(part, lam=lam, unpaired=unpaired)
-            teacher = teacher or self._teacher_activations(part, lam, unpaired)
+            student = self.student(read, lam=share, unpaired=unpaired)
+            teacher = teacher or self._teacher_activations(read, share, unpaired, answers_share=lam)
             target = self._target_activations(part)
         terms = {
             term.name: self._term(term, student, teacher, part, lam) / counts.of_term(term.name) for term in self.terms
@@ -233,7 +244,7 @@ class StepLosses:
     def teacher_activations(self, part: Batch) -> Activations | None:
         """What a term reads of the teacher on an unmixed batch; None without a teacher."""
         with self.autocast():
-            return self._teacher_activations(part, None, "padding")
+            return self._teacher_activations(part, None, "padding", answers_share=None)
 
     def begin_step(self, step: int, steps: int, *, epoch: int) -> None:
         """Set what depends on the position in the stage: layer maps that each epoch draws, and the annealing of logits.
@@ -314,7 +325,27 @@ class StepLosses:
         self._costs[term.name] = self._costs.get(term.name, 0.0) + cost
         return cost
 
-    def _teacher_activations(self, part: Batch, lam: float | Tensor | None, unpaired: str) -> Activations | None:
+    @property
+    def _table(self) -> Tensor:
+        """The word embeddings that mixtures are projected with: the teacher's, or the student's where no teacher reads the
+        batches. (vocabulary, width)."""
+        teacher = self.models.teacher if self.teacher is not None else None
+        table: Tensor = (teacher or self.models.student).get_input_embeddings().weight.detach()
+        return table
+
+    def _projected(self, part: Batch, lam: float | Tensor) -> Batch:
+        """The mixed batch as tokens, which models read as any text; its labels and rows are those of `part`."""
+        mask = part.attention_mask.bool()
+        tokens, both = mix_tokens(part.input_ids, mask, lam, self._table, self._ordinary)
+        types = part.token_type_ids
+        if types is not None:
+            types = torch.where(mask, types, types.flip(0))
+        return replace(part, input_ids=tokens, attention_mask=both.to(part.attention_mask.dtype), token_type_ids=types)
+
+    def _teacher_activations(
+        self, part: Batch, lam: float | Tensor | None, unpaired: str, *, answers_share: float | Tensor | None
+    ) -> Activations | None:
+        """`lam` mixes embeddings, `answers_share` the answers of a teacher that is a file."""
         with torch.no_grad():
             if self.teacher is not None:
                 activations: Activations = self.teacher(part, lam=lam, unpaired=unpaired)
@@ -324,7 +355,7 @@ class StepLosses:
                 return None
             if self.teacher_logits is not None:
                 logits = self.teacher_logits[part.index]
-                activations.logits = logits if lam is None else self._mixed(logits, lam)
+                activations.logits = logits if answers_share is None else self._mixed(logits, answers_share)
             return activations
 
     def _mixed(self, logits: Tensor, lam: float | Tensor) -> Tensor:

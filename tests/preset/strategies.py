@@ -80,7 +80,10 @@ STAGES = st.lists(
         data=st.just("task") | CORPUS | table({"task": TASKS}),
         layer_map=MAPS,
         padding=st.just("released"),
-        mixup=st.just(False) | table({}, alpha=POSITIVE, unpaired=st.sampled_from(["padding", "whole"])),
+        mixup=st.just(False)
+        | table(
+            {}, alpha=POSITIVE, unpaired=st.sampled_from(["padding", "whole"]), project=st.sampled_from(["tokens"])
+        ),
         epochs=EPOCHS,
         batch_size=BATCHES,
         evaluate=EVALUATE,

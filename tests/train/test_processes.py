@@ -92,6 +92,13 @@ steps = 4
 batch_size = 16
 objectives = { logits = 1.0, labels = 0.5 }
 mixup = { alpha = 1.0 }
+[[stage]]
+name = "projected"
+steps = 4
+batch_size = 16
+objectives = { hidden = 1.0, logits = 1.0 }
+mixup = { alpha = 50.0, project = "tokens" }
+consistency = { weight = 0.3 }
 """
 QUICK = ("train.save_teacher_cache=false", "teacher.finetune.epochs=1", "stage.ild.epochs=1", "stage.kd.epochs=1")
 
