@@ -277,7 +277,8 @@ def test_where_measuring_here_says_nothing_the_batch_size_is_not_measured(
 ) -> None:
     asked = answers()
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "sbatch").touch(mode=0o755)  # never called
+    for command in ("sbatch", "srun"):
+        (tmp_path / "bin" / command).touch(mode=0o755)  # never called
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     for words, reason in (
         (["--processes", "2"], "several processes"),
