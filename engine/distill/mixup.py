@@ -63,9 +63,10 @@ def mix_tokens(
     differ = mask & reached & ordinary[input_ids] & ordinary[other] & (input_ids != other)
     mixed = normalize(lam * table[input_ids[differ]] + (1 - lam) * table[other[differ]], dim=-1)
     lengths = table.norm(dim=-1).clamp_min(torch.finfo(table.dtype).tiny)
+    rows = max(1, SCORES // len(table))
     nearest = [
-        (rows @ table.T / lengths).masked_fill_(~ordinary, -torch.inf).argmax(-1)
-        for rows in mixed.split(max(1, SCORES // len(table)))
+        (mixed[row : row + rows] @ table.T / lengths).masked_fill_(~ordinary, -torch.inf).argmax(-1)
+        for row in range(0, max(1, len(mixed)), rows)
     ]
     tokens[differ] = torch.cat(nearest)
     return tokens, mask | reached
