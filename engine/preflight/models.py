@@ -149,7 +149,9 @@ def _vocabulary_problems(
         else:
             return
         file = plain(str(student.folder / "config.json"))
-        yield ModelError(f"the student's initial model {what}: {reason}", kind="other-vocabulary", file=file, key=key)
+        yield ModelError(
+            f"the student's initial model (student.init) {what}: {reason}", kind="other-vocabulary", file=file, key=key
+        )
 
 
 def _tokenizer_problems(loaded: Loaded, model: str, facts: ModelFacts | None) -> Iterator[CrildError]:

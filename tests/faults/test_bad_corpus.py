@@ -123,7 +123,7 @@ def test_a_corpus_that_goes_away_is_said_with_its_name(
     """Checked, and gone when the engine wants it."""
     path = tmp_path / "here.txt"
     path.write_text("Here.\n")
-    monkeypatch.setattr("crild_tui.runs.create.create_runs", _then(path.unlink))
+    monkeypatch.setattr("crild_tui.runs.chain.create_runs", _then(path.unlink))
     told, _ = failed(*tiny.quick(reading(path)))
     assert f"{path}: there is no such file or folder" in told
 

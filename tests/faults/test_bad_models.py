@@ -202,7 +202,7 @@ def test_what_does_not_fit_is_met_before_a_teacher_is_trained(
     other = saved(tmp_path / "other", tiny_model("bert", layers=4), words("bert", prefix="other"))
     monkeypatch.setattr("engine.preflight.models._vocabulary", lambda _: {})
     told, status = failed(*tiny.quick(f"student.init={other}"))
-    assert all(fact in told for fact in (str(other), "vocabulary", "100 tokens"))
+    assert all(fact in told for fact in (str(other), "different vocabularies", "token by token"))
     assert status.step == 0
     assert status.stage is None
 

@@ -403,7 +403,7 @@ def test_a_newer_format(tmp_path: Path) -> None:
 
 def test_a_sweep_file_is_no_preset(tmp_path: Path) -> None:
     found = problems(tmp_path, '[sweep]\nmethods = ["kd"]\ntasks = ["mrpc"]\n')
-    assert any("crild sweep FILE --dry-run" in sentence for sentence in found)
+    assert any("crild sweep FILE --plan" in sentence for sentence in found)
     assert any("did you mean" in sentence for sentence in problems(tmp_path, "[studnt]\nlayers = 2\n"))
 
 

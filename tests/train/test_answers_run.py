@@ -244,7 +244,8 @@ def test_a_dry_run_names_the_file_and_times_its_steps(folder: Path) -> None:
     text = PRESET.format(folder=folder, answers=ONLY_TRAIN, init=folder / "small")
     found: dict[str, Any] = plan(file_of(folder, text, "dry"))
     assert found["teacher"] == {
-        "model": None, "answers": f"{folder}/{ONLY_TRAIN}.csv", "parameters": None, "finetune": False, "cached": False
+        "model": None, "answers": f"{folder}/{ONLY_TRAIN}.csv", "parameters": None, "finetune": False, "cached": False,
+        "others": [],
     }  # fmt: skip
     (stage,) = found["stages"]
     assert (stage["steps"], found["missing"]) == (8, [])

@@ -37,9 +37,13 @@ def stage_with(settings: StageSettings, backward: Callable[..., object]) -> Stag
     """As much of a stage as a step needs until its backward pass."""
     stepper: Any = object.__new__(Stepper)
     stepper.settings, stepper.total, stepper.backward, stepper.ranks = settings, 10, backward, ALONE
-    stepper.metrics, stepper.tokens = StepMetrics(torch.device("cpu")), SimpleNamespace(lengths=np.full(32, 8))
+    stepper.metrics, stepper.tokens = (
+        StepMetrics(torch.device("cpu")),
+        SimpleNamespace(lengths=np.full(32, 8), answer_count=len),
+    )
     stepper._rows, stepper._parts = lambda _: np.arange(32), lambda _: [(0, range(32))]
-    stepper.own_examples, stepper.worked = 0, 0.0
+    stepper.own_examples, stepper.worked, stepper.per_epoch = 0, 0.0, 5
+    stepper.losses = SimpleNamespace(begin_step=lambda *_, epoch: None)
     stage: Any = object.__new__(StageRun)
     stage.progress = Progress()
     stage.settings, stage.stepper, stage.context = settings, stepper, SimpleNamespace(run_dir=Path("/r 1"))
