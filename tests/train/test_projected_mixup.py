@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,9 +19,10 @@ from engine.preset.names import ObjectiveName
 from engine.preset.schema import Consistency, Mixup, Objective, Stage
 from engine.preset.write import dump
 from engine.train.engine_tools import plan
+from engine.train.materials import Materials
 from engine.train.settings import StageSettings, student_stage
 from engine.train.step import Counts, Losses, Models, StepLosses, bound_terms
-from tests.models.tiny_models import VOCABULARY, batch_of, own_forward, tiny
+from tests.models.tiny_models import VOCABULARY, batch_of, own_forward, tiny, words
 from tests.train.tiny_run import file_of, make, materials, unmeasured, work
 
 STILL: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -137,6 +139,17 @@ def test_the_words_of_a_tokenizer_are_needed() -> None:
     settings = settings_of({"labels": 1.0})
     with pytest.raises(ValueError, match="words"):
         StepLosses(settings, Models(student), bound_terms(settings, student, None), autocast=nullcontext)
+
+
+def test_special_tokens_are_no_words() -> None:
+    tokenizer = words("bert")
+    materials = cast(Materials, SimpleNamespace(tokenizer=tokenizer))
+    found = Materials.words_for(materials, settings_of({"labels": 1.0}))
+    assert found is not None
+    assert tokenizer.pad_token_id is not None
+    assert set(found.tolist()) == set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)
+    assert not {tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id} & set(found.tolist())
+    assert Materials.words_for(materials, replace(settings_of({"labels": 1.0}), mixup=Mixup())) is None
 
 
 RUN = (
