@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,9 +19,10 @@ from engine.preset.names import ObjectiveName
 from engine.preset.schema import Consistency, Mixup, Objective, Stage
 from engine.preset.write import dump
 from engine.train.engine_tools import plan
+from engine.train.materials import Materials
 from engine.train.settings import StageSettings, student_stage
 from engine.train.step import Counts, Losses, Models, StepLosses, bound_terms
-from tests.models.tiny_models import VOCABULARY, batch_of, own_forward, tiny
+from tests.models.tiny_models import VOCABULARY, batch_of, own_forward, tiny, words
 from tests.train.tiny_run import file_of, make, materials, unmeasured, work
 
 STILL: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -139,6 +141,17 @@ def test_the_words_of_a_tokenizer_are_needed() -> None:
         StepLosses(settings, Models(student), bound_terms(settings, student, None), autocast=nullcontext)
 
 
+def test_special_tokens_are_no_words() -> None:
+    tokenizer = words("bert")
+    materials = cast(Materials, SimpleNamespace(tokenizer=tokenizer))
+    found = Materials.words_for(materials, settings_of({"labels": 1.0}))
+    assert found is not None
+    assert tokenizer.pad_token_id is not None
+    assert set(found.tolist()) == set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)
+    assert not {tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id} & set(found.tolist())
+    assert Materials.words_for(materials, replace(settings_of({"labels": 1.0}), mixup=Mixup())) is None
+
+
 RUN = (
     "teacher.finetune.epochs=0.5", "baseline.enabled=false", "stage.ild.objectives={hidden=1.0}", "stage.ild.epochs=1",
     "stage.ild.mixup={alpha=50.0,project='tokens'}", "stage.kd.mixup={alpha=50.0,project='tokens'}", "stage.kd.epochs=1",
@@ -164,4 +177,5 @@ def test_a_run_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_plan_times_its_steps(tmp_path: Path) -> None:
     file = tmp_path / "plan.toml"
     file.write_text(dump(load_preset([str(file_of(tmp_path, materials(tmp_path)))], RUN).preset))
-    assert all(row["seconds"] > 0 for row in plan(file)["stages"] if row["name"] != "teacher")
+    planned = {row["name"]: row["steps"] for row in plan(file)["stages"]}
+    assert {name: planned[name] for name in ("ild", "kd")} == {"ild": 4, "kd": 4}, "each was timed on its own words"
