@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from engine.data.answer_columns import AnswerColumn, answer_columns, column_values
 from engine.data.examples import Examples, NumberedIds
+from engine.data.findings import Finding
 from engine.data.row_stream import RowChunk, RowReader, format_of
 from engine.data.text_columns import columns_of_task
 from engine.data.text_files import listed, shown
@@ -109,6 +110,28 @@ def load_answers(teacher: Teacher, task: Task, data: TaskData, *, report: Report
     logits, missing = found.by_split()
     notes = [columns.note(path), *_join_notes(join, named, found, done, path), *_missing_notes(missing, path)]
     return Answers(str(path), logits, tuple(notes))
+
+
+def agreement_findings(answers: Answers, data: TaskData) -> Iterator[Finding]:
+    """How far the answers agree with the classes of the training rows, where these are known: a warning where the most
+    frequent class alone agrees as often, since then rows or classes may have been exchanged."""
+    labels = Examples.of(data.train).labels
+    if data.spec.kind != "classification" or labels is None or labels.dtype == object or not len(labels):
+        return
+    agree = float(np.mean(answers.train.argmax(axis=1) == labels))
+    floor = int(np.bincount(labels).max()) / len(labels)
+    is_low = agree <= floor
+    sentence = (
+        f"the answers of {plain(Path(answers.source).name)} agree with {100 * agree:.1f} % of the training labels"
+    )
+    if is_low:
+        sentence += (
+            f", and the most frequent class alone with {100 * floor:.1f} %: check that each answer belongs to its row, and each "
+            "number to its class"
+        )
+    facts = {"agree": agree, "majority": floor}
+    severity: Literal["warning", "note"] = "warning" if is_low else "note"
+    yield Finding(sentence, kind="agreement-of-answers", severity=severity, facts=facts)
 
 
 def answers_path(teacher: Teacher) -> Path:

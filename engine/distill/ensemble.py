@@ -34,8 +34,8 @@ def combined(
         temperature: T, of the stage that compares these logits.
         kind: what the logits mean.
     """
-    total = sum(weights)
-    shares = [weight / total for weight in weights]
+    scaled = [weight / max(weights) for weight in weights]  # their sum is finite
+    shares = [weight / sum(scaled) for weight in scaled]
     if kind == "regression" or how == "logits":
         return torch.stack([share * each for share, each in zip(shares, logits, strict=True)]).sum(0)
     alone = kind == "multilabel"

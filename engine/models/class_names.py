@@ -100,6 +100,11 @@ def names_of(model: PreTrainedModel) -> tuple[str, ...]:
     return tuple(str(named.get(index, f"LABEL_{index}")) for index in range(model.config.num_labels))
 
 
+def has_names(model: PreTrainedModel) -> bool:
+    """Whether a model's config names its outputs; LABEL_0, LABEL_1, … are no names."""
+    return not all(re.fullmatch(r"LABEL_\d+", name) for name in names_of(model))
+
+
 def describe(spec: TaskSpec) -> str:
     """The task's outputs in words, for messages."""
     what = "labels" if spec.kind == "multilabel" else "classes"

@@ -19,8 +19,8 @@ from engine.data.types import TaskSpec
 from engine.data.word_tokenizer import word_tokenizer
 from engine.errors import ModelError
 from engine.models.checkpoint import Checkpoint, check_family, read_checkpoint, read_tokenizer
-from engine.models.class_names import align, describe, name_outputs, names_of, order_by_name
-from engine.models.families import output_of, positions
+from engine.models.class_names import align, describe, has_names, name_outputs, names_of, order_by_name
+from engine.models.families import family_of, output_of, positions
 from engine.models.head_init import fit_head
 from engine.models.hub import fetch
 from engine.models.model_files import has_tokenizer, is_exported
@@ -127,9 +127,10 @@ def load_pretrained(
 ) -> LoadedModel:
     """A model that will be trained on the task: with its own head if that fits the task, else with one from `seed`.
 
-    Its own head is aligned by name; where the names (`source.labels` instead of the config's, if there are any) don't
-    match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
-    without one. Raises `ModelError` as `load_teacher` does.
+    Its own head is aligned by name (`source.labels` instead of the config's, if there are any). Where the config names no
+    classes, its outputs are used in the task's order, since training settles it; where it names others, the head is another
+    task's, and gets a new output layer. `words` is the tokenizer for a folder without one. Raises `ModelError` as
+    `load_teacher` does.
     """
     read = _read(source, max_length, consent, words, report, by_word=spec.kind == WORD_LABELS)
     checkpoint = read.checkpoint
@@ -143,13 +144,16 @@ def load_pretrained(
         )
     elif outputs != spec.outputs:
         notes = (f"{name} has {outputs} outputs, {plain(spec.name)} {describe(spec)}: a fresh output layer is trained",)
-    else:
+    elif _align_by_name(model, source, spec)[0] or not has_names(model):
         fresh_head = False
-        if not _align_by_name(model, source, spec)[0]:
+        if spec.labels and not has_names(model):
             notes = (f"{name} does not name its classes: they are used in the task's order",)
         name_outputs(model, spec)
+    else:
+        own = ", ".join(map(plain, names_of(model)))
+        notes = (f"{name} has the outputs {own}, {plain(spec.name)} {describe(spec)}: a fresh output layer is trained",)
     if fresh_head:
-        fit_head(model, spec, checkpoint.fresh, seed=seed)
+        fit_head(model, spec, {*checkpoint.fresh, f"{family_of(model.config).output}.weight"}, seed=seed)
     notes = (*read.notes, *notes)
     return LoadedModel(model, read.tokenizer, True, notes, fresh_head, foreign_tokenizer=read.foreign)
 

@@ -87,7 +87,7 @@ def with_copies(
     else:
         make = _by_rule(augment, share)
     others = [data.train, *data.measured.values()]
-    contents = [rows_hash(rows), *map(rows_hash, others)]
+    contents = [rows_hash(Examples.of(each).unlabelled()) for each in (rows, *others)]
     key = hashlib.sha256(json.dumps([_FORMAT, contents, settings], sort_keys=True).encode()).hexdigest()[:32]
     pool = made_pool(key, rows, keys_of([rows, *others]), make, _WHAT[augment.words], report)
     left_out = augment.copies * len(rows) - pool.rows

@@ -69,7 +69,7 @@ def model_card(preset: Preset, results: Mapping[str, Any], spec: TaskSpec, names
         _measured_on(results),
         *_latency(results),
         "## Use",
-        _usage(spec, preset.task.max_length),
+        _usage(spec, preset.task.max_length, results["student"].get("thresholds", {})),
         _intended_use(preset, spec),
         "## Training data",
         *_training_data(preset, results, spec),
@@ -301,7 +301,7 @@ def _latency(results: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _usage(spec: TaskSpec, max_length: int) -> str:
+def _usage(spec: TaskSpec, max_length: int, thresholds: Mapping[str, float]) -> str:
     example = '{"text": "...", "text_pair": "..."}' if spec.is_pair else '"..."'
     if spec.kind == WORD_LABELS:
         return f"""```python
@@ -321,7 +321,13 @@ classify({example}, truncation=True, max_length={max_length})
 ```"""
     if spec.kind != "multilabel":
         return code
-    return f"{code}\n\nIt gives the probability of each label; those from 0.5 apply. They do not add up to 1."
+    where = "those from 0.5 apply"
+    if thresholds:
+        each = ", ".join(f"{plain(name)} {value:.3g}" for name, value in thresholds.items())
+        where = (
+            f"for the figures above, a label applies from a threshold of its own, chosen on the training rows: {each}"
+        )
+    return f"{code}\n\nIt gives the probability of each label; {where}. They do not add up to 1."
 
 
 def _intended_use(preset: Preset, spec: TaskSpec) -> str:

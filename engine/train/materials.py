@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from engine.data.answers import Answers, load_answers
+from engine.data.answers import Answers, agreement_findings, load_answers
 from engine.data.class_weights import class_weights
 from engine.data.examples import Examples
 from engine.data.findings import Finding
@@ -248,6 +248,8 @@ def load_materials(
         for other in others
         for finding in teacher_findings(preset, other.source, other.loaded, data.spec.kind, finetuned=False)
     )
+    if answers is not None:
+        findings += tuple(agreement_findings(answers, data))
     if initial is not None and own is not read:
         findings += initial.reader.findings("training inputs of the student", data.train, own.train)
     materials = Materials(

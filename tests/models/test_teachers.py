@@ -502,3 +502,15 @@ def test_nothing_is_printed(folder: Path, tmp_path: Path, capfd: pytest.CaptureF
 def test_positions_leave_out_those_that_padding_takes() -> None:
     assert positions(tiny("bert").config) == 140
     assert positions(tiny("roberta").config) == 138
+
+
+def test_a_head_for_other_classes_gets_a_new_output_layer_and_one_without_names_stays(tmp_path: Path) -> None:
+    for names, is_fresh in (({0: "unacceptable", 1: "acceptable"}, True), ({0: "LABEL_0", 1: "LABEL_1"}, False)):
+        original = knowing(names=names)
+        loaded = load_pretrained(teacher(saved(tmp_path / names[0], original)), ENTAILMENT, seed=3)
+        assert loaded.fresh_head == is_fresh
+        weights = [output_of(model).weight for model in (loaded.model, original)]
+        assert torch.equal(*weights) != is_fresh
+        assert loaded.model.config.id2label == {0: "entailment", 1: "not_entailment"}
+        (note,) = loaded.notes
+        assert ("fresh output layer" if is_fresh else "does not name its classes") in note

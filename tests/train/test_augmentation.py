@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from engine.data.examples import Examples
-from engine.data.types import Example, TaskData, TaskSpec
+from engine.data.types import Example, TaskData, TaskSpec, WordLabels
 from engine.errors import DataError
+from engine.preset.kinds import Kind
 from engine.preset.load import load_preset
 from engine.preset.schema import Augment
 from engine.preset.write import dump
@@ -71,6 +73,19 @@ def test_a_script_without_spaces_is_refused() -> None:
     with pytest.raises(DataError) as error:
         copies_of(task("我喜欢这部电影", "这部电影不好"))
     assert error.value.kind == "script-without-spaces"
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "token-classification"])
+def test_labels_of_any_kind_are_no_part_of_copies(kind: Kind) -> None:
+    plain = task("w1 w2 w3")
+    label = (1, 0) if kind == "multilabel" else WordLabels((1, 0, 1))
+    data = replace(
+        plain,
+        spec=replace(plain.spec, kind=kind),
+        train=[replace(row, label=label) for row in plain.train],
+        dev={"dev": [replace(row, label=label) for row in plain.dev["dev"]]},
+    )
+    assert list(copies_of(data, copies=50).texts) == list(copies_of(plain, copies=50).texts)
 
 
 def test_other_rows_settings_and_models_are_another_pool(tmp_path: Path) -> None:

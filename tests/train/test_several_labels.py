@@ -132,6 +132,9 @@ def test_the_card_says_that_texts_have_several_labels(finished: tuple[Path, dict
     card = (finished[0] / "student" / "README.md").read_text()
     assert "any number of food, money" in card
     assert "top_k=None" in card
+    thresholds = json.loads((finished[0] / "results.json").read_text())["student"]["thresholds"]
+    assert all(f"{name} {value:.3g}" in card for name, value in thresholds.items())
+    assert "from 0.5" not in card
 
 
 def test_a_resumed_run_gives_the_same_student(

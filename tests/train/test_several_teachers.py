@@ -59,6 +59,10 @@ def test_the_mean_by_hand() -> None:
     one, other = torch.tensor([[0.8, 0.2]]).log(), torch.tensor([[0.4, 0.6]]).log()
     shares = combined([one, other], [1.0, 3.0]).softmax(-1)
     assert torch.allclose(shares, torch.tensor([[0.25 * 0.8 + 0.75 * 0.4, 0.25 * 0.2 + 0.75 * 0.6]]))
+    huge = combined([one, other], [1e308, 3e308 / 2]).softmax(-1)
+    assert torch.allclose(huge, torch.tensor([[0.4 * 0.8 + 0.6 * 0.4, 0.4 * 0.2 + 0.6 * 0.6]])), (
+        "their sum has no number"
+    )
     soft = 0.5 * (one / 4).softmax(-1) + 0.5 * (other / 4).softmax(-1)
     assert torch.allclose((combined([one, other], [2.0, 2.0], temperature=4.0) / 4).softmax(-1), soft, atol=1e-6)
     logits = combined([torch.tensor([[1.0, 0.0]]), torch.tensor([[5.0, -4.0]])], [1.0, 3.0], "logits", 2.0)
