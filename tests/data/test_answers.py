@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from engine.data.answers import FLOOR, Answers, agreement_findings, load_answers
+from engine.data.examples import named_label
 from engine.data.load import load_task
 from engine.data.types import TaskData
 from engine.errors import DataError
@@ -303,7 +304,7 @@ def test_rows_that_are_held_out_leave_row_numbers_as_they_are(tmp_path: Path) ->
 def test_answers_that_contradict_the_labels_are_a_warning(tmp_path: Path) -> None:
     task = task_of(tmp_path)
     data = load_task(task)
-    gold = [data.spec.labels[int(row.label or 0)] for row in data.train]
+    gold = [str(named_label(row.label, data.spec.labels)) for row in data.train]
     other = {"pos": "neg", "neg": "pos"}
     for said, severity, share in ((gold, "note", 1.0), ([other[name] for name in gold], "warning", 0.0)):
         found = answers(task, write(tmp_path, [["label"], *([name] for name in said)]), data)

@@ -43,7 +43,7 @@ def stage_with(settings: StageSettings, backward: Callable[..., object]) -> Stag
     )
     stepper._rows, stepper._parts = lambda _: np.arange(32), lambda _: [(0, range(32))]
     stepper.own_examples, stepper.worked, stepper.per_epoch = 0, 0.0, 5
-    stepper.losses = SimpleNamespace(begin_step=lambda *_, epoch: None)
+    stepper.losses = SimpleNamespace(begin_step=lambda *_, **__: None)
     stage: Any = object.__new__(StageRun)
     stage.progress = Progress()
     stage.settings, stage.stepper, stage.context = settings, stepper, SimpleNamespace(run_dir=Path("/r 1"))
