@@ -101,12 +101,12 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
 def _split_row(split: Mapping[str, Any]) -> list[str]:
     lengths = split["lengths"]
     counts = (split["rows"], split["repeated"], *(lengths[name] for name in ("median", "p95", "longest", "longer")))
-    unknown = formatting.NONE if split.get("unknown") is None else formatting.percent(split["unknown"], 1)
+    unknown = formatting.NONE if split.get("unknown") is None else _percent(split["unknown"])
     return [split["split"], *(f"{count:,}" for count in counts), unknown]
 
 
 def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    """Rows and share of each class or label in each split; the range of scores."""
+    """Rows (of labels by word: words) of each class or label in each split, and their share of train; the range of scores."""
     classes: Sequence[str] = result.get("classes") or ()
     if not classes:
         columns = [("scores", "left"), *((name, "right") for name in ("lowest", "mean", "highest"))]
@@ -115,19 +115,27 @@ def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> I
         )
         return
     order = sorted(classes, key=lambda name: -splits[0]["labels"][name])
-    what = "label" if result.get("kind") == "multilabel" else "class"
-    columns = [(what, "left"), *((split["split"], "right") for split in splits), ("share of train", "right")]
+    kind, train = result.get("kind"), splits[0]
+    what = "class" if kind == "classification" else "label"
+    by_word = kind == "token-classification"
+    total = sum(train["labels"].values()) if by_word else train["rows"]
+    share = "share of words" if by_word else "share of train"
+    columns = [(what, "left"), *((split["split"], "right") for split in splits), (share, "right")]
     rows = [
         [
             name,
             *(f"{split['labels'][name]:,}" for split in splits),
-            formatting.percent(splits[0]["labels"][name] / max(splits[0]["rows"], 1), 1),
+            _percent(train["labels"][name] / max(total, 1)),
         ]
         for name in order[:_MOST_CLASSES]
     ]
     yield terminal.table(columns, rows)
     if len(order) > _MOST_CLASSES:
         yield f"and {len(order) - _MOST_CLASSES:,} smaller classes"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _texts(example: Mapping[str, Any]) -> str:

@@ -19,9 +19,9 @@ from engine.preset.text import listed, plain, shown
 from engine.preset.toml_text import inline
 
 _KIND_COMMENTS: dict[Kind, str] = {
-    "classification": 'each label is a class; "regression" for scores',
-    "multilabel": "a text can have several labels, or none",
-    "regression": 'each label is a score; "classification" for classes',
+    "classification": 'each text has one class; or "multilabel", "regression"',
+    "multilabel": 'a text can have several labels, or none; or "classification"',
+    "regression": 'each text has a score; or "classification"',
     "token-classification": "each word has a label",
 }
 _COMMENTS_FROM = 36

@@ -41,14 +41,12 @@ def number(value: float | None) -> str:
     return NONE if value is None else f"{value:.3g}"
 
 
-def percent(share: float | None, digits: int = 0) -> str:
-    """A share of 1 as per cent, rounded down: 100 only when it is complete."""
+def percent(share: float | None) -> str:
+    """A share of 1 as whole per cent, rounded down: 100 only when it is complete."""
     if share is None or not math.isfinite(share):
         return NONE
-    scale = 10**digits
     value = share * 100
-    shown = math.floor(value * scale) / scale if value < 100 else value
-    return f"{shown:.{digits}f} %"
+    return f"{math.floor(value) if value < 100 else value:.0f} %"
 
 
 def duration(seconds: float | None) -> str:

@@ -174,7 +174,7 @@ def _several_labels(
         order,
         (
             f"A text can have several of the {len(order)} labels ({form}), in the order of the model's outputs: {listed(order)}. "
-            f"Of {len(train):,} training rows, {without:,} have none."
+            f"Of {len(train):,} rows of {plain(Path(train.path).name)}, {without:,} have none."
         ),
     )
 

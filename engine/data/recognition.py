@@ -94,7 +94,7 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
 def _word_columns(task: Task, table: Table, named: set[str]) -> tuple[str, str] | None:
     """The columns of words and of their labels; None where the file has no such lists.
 
-    Raises DataError where several columns could be the labels.
+    Raises DataError where several columns could be the labels, or where no list has a label for each word.
     """
     names = list(table.values)
     own = {role: str(getattr(task.columns, role)) for role in ("text", "label") if role in named}
@@ -117,13 +117,21 @@ def _word_columns(task: Task, table: Table, named: set[str]) -> tuple[str, str] 
     labels = [own["label"]] if "label" in own else [name for name in lists if name != words_named[0]]
     if "label" not in own and len(alike) == 1:
         labels = alike
-    if len(labels) != 1:
-        if task.kind is None and not alike:
-            return None
-        raise _undecided(table, "label", alike or labels)
-    if task.kind is None and labels[0] not in alike:
+    if task.kind is None and not set(labels) & set(alike):
+        has_text = any(normal(name) in TEXTS | PAIRED for name in names if name not in lists)
+        if labels[0] in lists and labels != words_named and ("text" in own or not has_text):
+            raise _mismatch(table, words_named[0], labels[0])
         return None
+    if len(labels) != 1:
+        raise _undecided(table, "label", alike or labels)
     return words_named[0], labels[0]
+
+
+def _mismatch(table: Table, words: str, labels: str) -> DataError:
+    from engine.data.word_labels import mismatch
+
+    pairs = zip(table.values[words], table.values[labels], strict=True)
+    return mismatch(table, words, labels, next(row for row, (one, other) in enumerate(pairs) if len(one) != len(other)))
 
 
 def _refuse_of_words(task: Task) -> None:

@@ -15,7 +15,7 @@ from engine.data.text_files import check_text, listed, shown
 from engine.data.types import WordLabels
 from engine.errors import DataError
 from engine.preset.text import plain
-from engine.record.entities import entities, names_entities, scheme_of
+from engine.record.entities import OUTSIDE, entities, marks_entity, names_entities, scheme_of
 
 if TYPE_CHECKING:
     from engine.preset.schema import Columns
@@ -90,13 +90,19 @@ def _names(table: Table, columns: Columns, words: Sequence[Sequence[str]]) -> li
             sentence = f"{shown(value)} in column {shown(column)} is not a list of labels"
             raise table.fault(sentence, [row], kind="labels-not-list")
         if len(value) != len(words[row]):
-            sentence = (
-                f"there are {len(value)} labels in column {shown(column)} for {len(words[row])} words in column "
-                f"{shown(columns.text)}: each word needs one label"
-            )
-            raise table.fault(sentence, [row], kind="labels-do-not-match-words")
+            raise mismatch(table, columns.text, column, row)
         rows.append([_name(table, column, label, row, own) for label in value])
     return rows
+
+
+def mismatch(table: Table, words: str, labels: str, row: int) -> DataError:
+    """The error for a row whose lists of words and of labels differ in length."""
+    counts = len(table.values[words][row]), len(table.values[labels][row])
+    sentence = (
+        f"{counts[0]:,} word{'s' * (counts[0] != 1)} in column {shown(words)}, but {counts[1]:,} label{'s' * (counts[1] != 1)} in "
+        f"column {shown(labels)}: each word needs one label"
+    )
+    return table.fault(sentence, [row], kind="labels-do-not-match-words")
 
 
 def _name(table: Table, column: str, label: Any, row: int, names: Sequence[str] | None) -> str:
@@ -157,24 +163,45 @@ def _notes(
     """What the labels are, and where they depart from their scheme."""
     notes = [f"Each word has one of {len(order)} labels, in the order of the model's outputs: {listed(order)}."]
     if not names_entities(order):
-        notes.append(
-            "The labels mark no entities (O, and labels such as B-PER and I-PER), so each word counts by itself."
-        )
+        if reason := _damaged(tables["train"], names["train"], order):
+            notes.append(f"warning: entities are not counted, and each word counts by itself, because {reason}.")
+        else:
+            notes.append(
+                "The labels mark no entities (O, and labels such as B-PER and I-PER), so each word counts by itself."
+            )
         return notes
     types = sorted({kind for row in names["train"] for kind, _, _ in entities(row)})
     scheme = scheme_of(names["train"])
     notes.append(
         f"The labels mark entities of {len(types)} types ({listed([kind or 'entity' for kind in types])}) in the scheme {scheme.name}: "
-        f"{scheme.entities:,} in {len(names['train']):,} training sentences."
+        f"{scheme.entities:,} in {len(names['train']):,} sentences of {plain(Path(tables['train'].path).name)}."
     )
     for split, table in tables.items():
         found = scheme if split == "train" else scheme_of(names[split])
         if found.broken and found.example is not None:
             row, word = found.example
-            unit = "line" if table.has_lines else "row"
-            line = table.lines[row] + (word if table.has_lines and table.is_text else 0)
             notes.append(
                 f"warning: {found.broken:,} of {found.entities:,} entities in {plain(Path(table.path).name)} do not begin or end as in "
-                f"{found.name} (the first in {unit} {line:,}, {shown(names[split][row][word])}); each is read as an entity."
+                f"{found.name} (the first in {_place(table, row, word)}, {shown(names[split][row][word])}); each is read as an entity."
             )
     return notes
+
+
+def _damaged(train: Table, names: Sequence[Sequence[str]], order: Sequence[str]) -> str | None:
+    """Why labels of which some are those of entities are not taken for such, as a clause; None if none of them is."""
+    if not any(marks_entity(name) and "-" in name for name in order):
+        return None
+    others = [name for name in order if name != OUTSIDE and not marks_entity(name)]
+    if not others:
+        return f"no word has the label {OUTSIDE}"
+    places = ((row, word) for row, labels in enumerate(names) for word, name in enumerate(labels) if name in others)
+    first = next(places, None)
+    where = "" if first is None else f" (the first in {_place(train, *first)} of {plain(Path(train.path).name)})"
+    return (
+        f"{listed(others)}{where} {'is' if len(others) == 1 else 'are'} neither O nor of a form such as B-PER and I-PER"
+    )
+
+
+def _place(table: Table, row: int, word: int) -> str:
+    unit = "line" if table.has_lines else "row"
+    return f"{unit} {table.lines[row] + (word if table.has_lines and table.is_text else 0):,}"

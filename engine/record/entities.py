@@ -31,8 +31,13 @@ def names_entities(labels: Iterable[str]) -> bool:
     """Whether these labels mark entities: O and labels with a prefix (B-, I-, E-, S-, L-, U-), and no others."""
     names = set(labels)
     inside = names - {OUTSIDE}
-    parts = [prefix_and_type(name) for name in inside]
-    return OUTSIDE in names and bool(inside) and all(part is not None and part[0] != "M" for part in parts)
+    return OUTSIDE in names and bool(inside) and all(map(marks_entity, inside))
+
+
+def marks_entity(label: str) -> bool:
+    """Whether a label has a prefix of IOB, BIOES or BILOU, and is well formed."""
+    parts = prefix_and_type(label)
+    return parts is not None and parts[0] != "M"
 
 
 def entities(labels: Sequence[str | None]) -> list[Entity]:

@@ -361,7 +361,7 @@ def _training_data(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -
     if changes:
         yield f"Changed on purpose: {listed(changes, 'and')}."
     if classes := mapping(data.get("classes")):
-        total = max(1, sum(classes.values()))
+        total = max(1, data["train"] if spec.kind == "multilabel" else sum(classes.values()))
         words = "words" if spec.kind == WORD_LABELS else "rows"
         rows = [[_cell(name), f"{count:,}", f"{100 * count / total:.1f} %"] for name, count in classes.items()]
         yield _table(

@@ -184,6 +184,22 @@ def test_data_shows_unlabelled_files_too(crild: Call, tickets: Path) -> None:
     assert "of 3 rows" in shown
 
 
+def test_data_shows_rounded_shares_of_rows_and_for_labels_of_words_of_words(
+    crild: Call, tickets: Path, tmp_path: Path
+) -> None:
+    settings = ("--set", "task.kind=multilabel", "--set", "task.files.dev=tags.csv", *SMALL)
+    (tmp_path / "tags.csv").write_text("text,a,b\n" + "".join(f"t{n},1,{int(n < 2)}\n" for n in range(3)))
+    shown = crild("data", "tags.csv", *settings).out
+    assert "100.0 %" in shown
+    assert "66.7 %" in shown, "2 of 3 rows, though 2 of 5 labels, and not 66.6"
+    rows = '{"tokens": ["to", "Oslo", "now"], "ner_tags": ["O", "B-LOC", "O"]}\n'
+    (tmp_path / "words.jsonl").write_text(rows)
+    shown = crild("data", "words.jsonl", "--set", "task.files.dev=words.jsonl", *SMALL).out
+    assert "share of words" in shown
+    assert "66.7 %" in shown
+    assert "33.3 %" in shown
+
+
 def test_a_preset_for_several_labels_and_one_for_rankings(crild: Call, tickets: Path, tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("text,toxic,rude\n" + "".join(f"t{n},{n % 2},{n % 3 % 2}\n" for n in range(20)))
     assert crild("presets", "new", "tags", "--from-data", "tags.csv", "--set", "task.kind=multilabel").code == 0

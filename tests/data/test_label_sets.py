@@ -68,7 +68,7 @@ def test_labels_joined_in_one_text(tmp_path: Path, mark: str) -> None:
     assert data.spec.outputs == 2
     assert gold(data) == GOLD
     assert data.train[2].label == (1, 1)
-    assert "1 have none" in data.notes[0]
+    assert "Of 5 rows of train.csv, 1 have none" in data.notes[0]
 
 
 def test_another_separator_has_to_be_named(tmp_path: Path) -> None:

@@ -52,7 +52,13 @@ def test_words_and_labels_of_a_conll_file(tmp_path: Path) -> None:
     assert [row.text for row in data.train] == ["Anna met Ben Berg", "in Oslo"]
     assert labels_of(data) == [WordLabels((1, 3, 1, 2)), WordLabels((3, 0))]
     notes = " ".join(data.notes)
-    for fact in ('column "1" is the words, column "3"', "2 types", '"LOC", "PER"', "IOB2", "3 in 2 training sentences"):
+    for fact in (
+        'column "1" is the words, column "3"',
+        "2 types",
+        '"LOC", "PER"',
+        "IOB2",
+        "3 in 2 sentences of x.conll",
+    ):
         assert fact in notes
 
 
@@ -86,7 +92,7 @@ def test_numbers_take_the_names_of_the_preset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tokens", "tags", "kind", "facts"),
     [
-        (["a", "b"], ["O"], "labels-do-not-match-words", ["1 labels", "2 words"]),
+        (["a", "b"], ["O"], "labels-do-not-match-words", ["1 label in", "2 words"]),
         ([], [], "no-words", []),
         (["a", 7], ["O", "O"], "not-text", ["7"]),
         (["New York"], ["O"], "space-in-word", ["New York"]),
@@ -126,6 +132,21 @@ def test_parts_of_speech_are_measured_by_word(tmp_path: Path) -> None:
         load_task(task(file, file, kind=KIND, metrics=["entity_f1"]))
 
 
+@pytest.mark.parametrize("damaged", ["X-foo", "B-", "PER"])
+def test_labels_that_turn_off_entity_metrics_are_named(tmp_path: Path, damaged: str) -> None:
+    file = write_conll(tmp_path / "x.conll", [*ROWS, (["to", "Lille"], ["O", damaged])])
+    data = load_task(task(file, file))
+    assert data.spec.metrics == ("accuracy",)
+    (note,) = [note for note in data.notes if note.startswith("warning")]
+    assert f'"{damaged}" (the first in line 12 of x.conll) is neither O nor' in note
+    assert "B-LOC" not in note
+
+
+def test_entities_without_words_outside_of_them_are_explained(tmp_path: Path) -> None:
+    file = write_conll(tmp_path / "x.conll", [(["Anna", "Berg"], ["B-PER", "I-PER"])])
+    assert "no word has the label O" in " ".join(load_task(task(file, file)).notes)
+
+
 def test_broken_sequences_are_counted_and_located(tmp_path: Path) -> None:
     rows = [*ROWS, (["to", "New", "York"], ["O", "O", "I-LOC"])]
     data = load_task(task(write_conll(tmp_path / "x.conll", rows), write_conll(tmp_path / "dev.conll", ROWS[:1])))
@@ -152,6 +173,31 @@ def test_several_lists_of_labels_are_asked_about(tmp_path: Path) -> None:
     found = recognised(chosen).task
     assert found.columns is not None
     assert (found.kind, found.columns.text, found.columns.label) == (KIND, "tokens", "pos_tags")
+
+
+@pytest.mark.parametrize(
+    "columns", [None, Columns(label="ner_tags"), Columns(text="tokens")], ids=["open", "label", "text"]
+)
+@pytest.mark.parametrize("others", [{}, {"pos_tags": ["X"]}, {"domain": "news"}], ids=["alone", "pos", "domain"])
+def test_a_row_with_fewer_labels_than_words_is_named_also_where_nothing_else_is_known(
+    tmp_path: Path, columns: Columns | None, others: dict[str, Any]
+) -> None:
+    good = {"tokens": ["a", "b"], "ner_tags": ["O", "B-X"]} | others
+    bad = {"tokens": ["a", "b", "c"], "ner_tags": ["O", "B-X"]} | others
+    file = json_lines(tmp_path, good, bad, good)
+    with raises("labels-do-not-match-words", ":2", "3 words", "2 labels", "ner_tags", error=DataError):
+        recognised(task(file, columns=columns), by_name_alone=True)
+
+
+def test_the_words_themselves_are_no_labels(tmp_path: Path) -> None:
+    file = json_lines(tmp_path, {"tokens": ["a", "b"], "ner_tags": ["O", "B-X"]})
+    with pytest.raises(DataError):
+        recognised(task(file, columns=Columns(label="tokens")), by_name_alone=True)
+
+
+def test_a_text_beside_its_words_can_have_several_labels(tmp_path: Path) -> None:
+    row = {"text": "a b", "tokens": ["a", "b"], "labels": ["x", "y", "z"]}
+    assert recognised(task(json_lines(tmp_path, row))).task.kind == "multilabel"
 
 
 def test_lists_of_another_length_are_several_labels_of_a_text(tmp_path: Path) -> None:

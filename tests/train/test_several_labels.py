@@ -131,6 +131,9 @@ def test_predict_evaluate_and_errors_agree_with_the_results(
 def test_the_card_says_that_texts_have_several_labels(finished: tuple[Path, dict[str, Any]]) -> None:
     card = (finished[0] / "student" / "README.md").read_text()
     assert "any number of food, money" in card
+    data = finished[1]["data"]
+    for name, count in data["classes"].items():
+        assert f"| {name} | {count:,} | {100 * count / data['train']:.1f} % |" in card, "of the rows, not of all labels"
     assert "top_k=None" in card
     thresholds = json.loads((finished[0] / "results.json").read_text())["student"]["thresholds"]
     assert all(f"{name} {value:.3g}" in card for name, value in thresholds.items())
