@@ -58,6 +58,12 @@ def test_last_and_best_and_what_was_saved_are_all_stated() -> None:
     assert statements[-1] == "the weights of the best evaluation were saved (step 320 of 400)"
 
 
+def test_the_agreement_of_scores_is_a_correlation() -> None:
+    statements = closing_table(with_(agreement=0.344, data={"train": 9, "scores": [0.0, 5.0]})).statements
+    assert "the scores of student and teacher correlate with 0.34 (Pearson) on dev" in statements
+    assert "same answer" not in " ".join(statements)
+
+
 def test_the_evaluation_of_an_untrained_head_is_not_stated() -> None:
     statements = closing_table(
         with_(best=None, kept_margin=None, agreement=None, saved_why=None, saved="last")
