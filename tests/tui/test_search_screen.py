@@ -10,6 +10,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from crild_tui.charts.drawing import draw
+from crild_tui.charts.search_figures import search_figure
 from crild_tui.monitor.search import SearchWatcher
 from crild_tui.runs.filter import parse
 from crild_tui.runs.searches import SearchSnapshot
@@ -86,13 +88,25 @@ def test_it_shows_trials_the_best_importance_and_a_chart(
         await opened(app, pilot)
         text = screen_text(app)
         facts = (
-            "search tune", "5 of 9 trials", "best accuracy 70.00 (trial 2)", "train.learning_rate 90 %",
+            "search tune", "5 of 9 trials", "best accuracy 70.00 (trial 2)", "importance: too few trials to say",
             "accuracy by trial", "starting preset", "2*", "pruned at 40 %", "70.00",
         )  # fmt: skip
         assert [fact for fact in facts if fact not in text] == []
         assert any("⠀" < character <= "⣿" for character in text), "a picture in braille"
 
     drive(monkeypatch, tmp_path, look, size=size)
+
+
+@pytest.mark.parametrize(("width", "ticks"), [(60, "0 2 4"), (200, "0 1 2 3 4")])
+def test_its_chart_has_whole_trials_steps_and_a_word_for_the_star(width: int, ticks: str) -> None:
+    figure = search_figure(trials_of("accuracy"))
+    drawn = draw(figure, width, 20)
+    lines = ["".join(map(chr, row)) for row in drawn.canvas.codes]
+    assert lines[-1].split() == ["trial", *ticks.split()]
+    assert "★ best 70.00" in lines[1]
+    best = next(line.trace for line in figure.lines if line.label == "best so far")
+    assert set(best.y) == {0.61, 0.7}
+    assert set(best.within(0.0, 1.99)) == {0.61}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
