@@ -14,7 +14,7 @@ from crild_tui.charts.drawing import draw
 from crild_tui.charts.search_figures import search_figure
 from crild_tui.monitor.search import SearchWatcher
 from crild_tui.runs.filter import parse
-from crild_tui.runs.searches import SearchSnapshot
+from crild_tui.runs.searches import SearchSnapshot, flattery, importance_text
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.screens.search import SearchScreen
 from engine.search.trials import Confirmation, TrialRecord, Trials, trials_file, write_trials
@@ -95,6 +95,33 @@ def test_it_shows_trials_the_best_importance_and_a_chart(
         assert any("⠀" < character <= "⣿" for character in text), "a picture in braille"
 
     drive(monkeypatch, tmp_path, look, size=size)
+
+
+def test_importance_is_in_words_from_ten_complete_trials() -> None:
+    few = trials_of("accuracy")
+    more = [replace(few.trials[0], number=number) for number in range(10)]
+    assert importance_text(replace(few, trials=tuple(more[:9]))) == "too few trials to say"
+    assert importance_text(replace(few, trials=tuple(more))) == "train.learning_rate 90 %, method 10 %"
+
+
+@pytest.mark.parametrize(
+    ("majority", "confirmed", "over", "said"),
+    [
+        (0.7, None, "all trials are done", "70.00 against 70.00"),
+        (0.65, 0.65, "all trials are done", "65.00 against 65.00"),
+        (0.69, None, "all trials are done", None),
+        (0.69, 0.71, "all trials are done", None),
+        (0.7, None, None, None),
+        (None, 0.1, "all trials are done", None),
+    ],
+)
+def test_a_winner_that_does_not_beat_the_majority_guess_is_named(
+    majority: float | None, confirmed: float | None, over: str | None, said: str | None
+) -> None:
+    again = () if confirmed is None else (Confirmation(2, 3, confirmed),)
+    found = list(flattery(replace(trials_of("accuracy"), majority=majority, confirmed=again, over=over)))
+    assert ["majority" in sentence for sentence in found].count(True) == (said is not None)
+    assert said is None or said in found[0]
 
 
 @pytest.mark.parametrize(("width", "ticks"), [(60, "0 2 4"), (200, "0 1 2 3 4")])
