@@ -106,10 +106,21 @@ def has_scores(results: Mapping[str, Any]) -> bool:
     return "scores" in mapping(results.get("data"))
 
 
+def teacher_name(found: Mapping[str, Any]) -> str:
+    """What a table calls the teacher: several are named as their mean."""
+    several = whole(found.get("models"))
+    return "teacher" if several is None else f"teacher, mean of {several}"
+
+
 def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[ModelRow]:
     layers = whole(student.get("layers"))
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
-    names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
+    names = {
+        "teacher": teacher_name(mapping(results.get("teacher"))),
+        "student": label,
+        "self_teacher": "self-teacher",
+        "baseline": "labels alone",
+    }
     least = _metrics(mapping(results.get("majority")))
     primary = word(results.get("metric")) or ""
     averaged = mapping(results.get("self_teacher"))
