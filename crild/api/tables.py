@@ -70,7 +70,8 @@ def report(
 ) -> Report:
     """Report methods by task, as `crild report`: mean ± deviation over seeds, and significance.
 
-    Of these runs, of those of a sweep, or of every finished run in `runs_dir`. `metrics` are names, "primary" or "all";
+    Of these runs, of those of a sweep, or of every finished run in `runs_dir` but
+    the trials of searches. `metrics` are names, "primary" or "all";
     `against` is the method that the others are compared with, in place of the best; `columns` adds layers, params, size,
     latency, speedup, throughput; `published` adds scores from the literature. Raises CrildError for unknown names.
     """
@@ -81,7 +82,12 @@ def report(
     folder = folder_of(None if runs_dir is None else os.fspath(runs_dir))
     chosen = None if runs is None else [str(run_dir_of(run, runs_dir)) for run in runs]
     names = [metrics] if isinstance(metrics, str) else list(metrics)
-    return Report(ReportRequest(run_dirs(chosen, sweep, folder), tuple(names), tuple(columns), against, published))
+    return Report(
+        ReportRequest(
+            run_dirs(chosen, sweep, folder), tuple(names), tuple(columns), against, published,
+            with_trials=chosen is not None or sweep is not None,
+        )
+    )  # fmt: skip
 
 
 class Report:

@@ -111,6 +111,8 @@ def draw_x_axis(canvas: Canvas, figure: Figure, plot: PlotArea, *, framed: bool)
     canvas.put(row, max(plot.left - 2 - len(name), 0), name, MUTED, limit=max(plot.left - 1, 0))
     most = max(plot.width // 10, 1)
     values = (ticks.time_ticks if figure.axis == "time" else ticks.linear_ticks)(plot.low, plot.high, most)
+    if figure.axis == "step":
+        values = [value for value in values if value == int(value)] or values  # there is no half step
     labels = ticks.time_words(values) if figure.axis == "time" else ticks.tick_words(values)
     free = plot.left - 1
     for value, label in zip(values, labels, strict=True):

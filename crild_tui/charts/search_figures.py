@@ -6,13 +6,15 @@ import numpy as np
 
 from crild_tui.charts.figure import Figure, Level, Line, Mark, View, Words
 from crild_tui.charts.palette import curve_marker
-from crild_tui.charts.traces import trace
+from crild_tui.charts.traces import Trace, trace
 from crild_tui.monitor.curves import Floats
 from engine.search.declaration import LOWER
 from engine.search.trials import TrialRecord, Trials
 
 UNITS = {"latency": 1.0, "size": 1e-6}
 """What results of an aim are multiplied by on an axis: milliseconds, megabytes."""
+STEPS = 2000
+"""Points of a curve in steps: more than a chart has columns of dots, so that none of them is joined by a slope."""
 
 
 def search_figure(trials: Trials) -> Figure:
@@ -31,18 +33,26 @@ def _course(trials: Trials, complete: list[TrialRecord]) -> Figure:
     winner = [(number, value) for number, value in zip(numbers, values, strict=True) if number == trials.best]
     lines = (
         Line("trials", trace(numbers, values), 1, curve_marker(1), dots=True, breaks=_between(numbers)),
-        Line("best so far", trace(numbers, best), 0, curve_marker(0)),
+        Line("best so far", _steps(numbers, best), 0, curve_marker(0)),
     )
     return Figure(
         f"{_name(aim)} by trial",
         lines if complete else (),
         () if start is None else (Level(float(start), "starting preset", "s"),),
-        tuple(Mark(float(number), "", float(value)) for number, value in winner),
+        tuple(Mark(float(number), "best", float(value)) for number, value in winner),
         View(-0.5, max(len(trials.trials) - 0.5, 1.0)),
         across="trial",
         words=_words(aim),
         empty="no trial is complete yet",
     )
+
+
+def _steps(x: Floats, y: Floats) -> Trace:
+    """A curve that keeps each value until the next point."""
+    if not len(x):
+        return trace(x, y)
+    dense = np.unique(np.concatenate([x, np.linspace(x[0], x[-1], STEPS)]))
+    return trace(dense, y[np.searchsorted(x, dense, "right") - 1])
 
 
 def _front(trials: Trials, complete: list[TrialRecord]) -> Figure:

@@ -23,7 +23,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]...",
-            help="Runs: ids, their beginnings, or paths. [default: every finished run]",
+            help="Runs: ids, their beginnings, or paths. [default: every finished run but trials of searches]",
             autocompletion=run_names,
             show_default=False,
         ),
@@ -101,7 +101,12 @@ def report(
     chosen = _format(form, output)
     costs = tuple(name.strip() for names in columns or () for name in names.split(",") if name.strip())
     request = ReportRequest(
-        run_dirs(runs or None, sweep, folder_of(runs_dir)), tuple(metric or ()), costs, against, published
+        run_dirs(runs or None, sweep, folder_of(runs_dir)),
+        tuple(metric or ()),
+        costs,
+        against,
+        published,
+        with_trials=bool(runs or sweep),
     )
     document = request.document(chosen.name)
     if chosen.name == "table" and output is None:

@@ -103,7 +103,7 @@ def search(
     if stop or show:
         of = name or (read_search(path).name if path.is_file() else file)
         if show:
-            raise typer.Exit(_table(_existing(folder, of), folder, as_json=as_json))
+            raise typer.Exit(_table(_existing(folder, of), folder, quiet=quiet, as_json=as_json))
         from crild_tui.cli.stop import stop_sweep
 
         stop_sweep(folder, of, quiet=quiet)
@@ -114,7 +114,7 @@ def search(
     running = record if record is not None and record.alive() else None
     if record is not None and running is None and is_over(record, found) and not plan:
         terminal.say(f"{record.name}: nothing left to do; --trials or --hours extend it", quiet=quiet)
-        raise typer.Exit(_table(record, folder, as_json=as_json))
+        raise typer.Exit(_table(record, folder, quiet=quiet, as_json=as_json))
     on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
     tables = [start.preset.train for start in found.starts]
     chosen = slots_for(
@@ -180,7 +180,7 @@ def _follow(record: SweepRecord, runs_dir: Path, controls: Controls, *, quiet: b
     from crild_tui.cli.search_follow import SearchFollower
 
     last = SearchFollower(record, runs_dir, controls, quiet=quiet).go()
-    code = _table(last, runs_dir, as_json=as_json)
+    code = _table(last, runs_dir, quiet=quiet, as_json=as_json)
     terminal.announce(f"crild: search {last.name} {last.state}", attention=not controls.asked)
     if controls.count(signal.SIGINT):
         return INTERRUPTED
@@ -189,7 +189,7 @@ def _follow(record: SweepRecord, runs_dir: Path, controls: Controls, *, quiet: b
     return code
 
 
-def _table(record: SweepRecord, runs_dir: Path, *, as_json: bool) -> int:
+def _table(record: SweepRecord, runs_dir: Path, *, quiet: bool, as_json: bool) -> int:
     """Print the trials; returns 1 when the search's process is gone or gave up, else 0."""
     from crild_tui.cli.search_table import document, show_trials
     from engine.search.trials import read_trials
@@ -201,7 +201,7 @@ def _table(record: SweepRecord, runs_dir: Path, *, as_json: bool) -> int:
     elif trials is None:
         terminal.sentence(f"{record.name}: no trial yet")
     else:
-        show_trials(record, trials)
+        show_trials(record, trials, quiet=quiet)
     if record.waiting is not None and record.state == "stopped":
         terminal.say(f"error: {record.waiting}")
     return 0 if record.state == "ended" or record.alive() else 1

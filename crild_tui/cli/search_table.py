@@ -21,8 +21,8 @@ MOST_ROWS = 40
 """Rows of the table; `--json` has all."""
 
 
-def show_trials(record: SweepRecord, trials: Trials) -> None:
-    """Print the table of trials and what is known of them."""
+def show_trials(record: SweepRecord, trials: Trials, *, quiet: bool) -> None:
+    """Print the table of trials and what is known of them; the commands on stdout, what they are for on stderr."""
     terminal.sentence(f"{record.name}: {searches.counts(trials)}")
     terminal.sentence()
     rows = searches.ranked(trials)
@@ -48,14 +48,18 @@ def show_trials(record: SweepRecord, trials: Trials) -> None:
         terminal.sentence(f"and {len(rows) - MOST_ROWS:,} more trials: --json has all of them")
     mark = "no other trial is better in every aim" if len(trials.aims) > 1 else "the best"
     terminal.sentence(f"*: {mark}; trial 0 is the starting preset")
-    if trials.importance:
-        terminal.sentence(f"importance: {searches.importance_text(trials)} (PED-ANOVA, of {trials.aims[0]})")
+    if weighed := searches.importance_text(trials):
+        how = f" (PED-ANOVA, of {trials.aims[0]})" if trials.importance else ""
+        terminal.sentence(f"importance: {weighed}{how}")
     for trial in trials.trials:
         if trial.state in ("failed", "infeasible"):
             terminal.sentence(f"trial {trial.number} {trial.state}: {trial.why} ({searches.values_text(trial)})")
     for sentence in searches.flattery(trials):
         terminal.sentence(sentence)
-    for path in trials.presets:
+    for index, path in enumerate(trials.presets):
+        if index < 2:
+            which = "recipes of the front" if index else "best recipe"
+            terminal.say(f"to train the {which} on all rows:", quiet=quiet)
         terminal.sentence(f"crild run {_short(path)}")
 
 

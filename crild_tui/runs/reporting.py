@@ -27,12 +27,14 @@ class ReportRequest:
     columns: tuple[str, ...] = ()
     against: str | None = None
     published: bool = False
+    with_trials: bool = True
+    """Whether single trials of searches count."""
 
     @cached_property
     def _collected(self) -> CollectedRuns:
         from engine.report.collect import collect_runs
 
-        return collect_runs(self.run_dirs)
+        return collect_runs(self.run_dirs, with_trials=self.with_trials)
 
     def document(self, form: str) -> ReportDocument:
         """The report as a format of this name has it. Raises UsageError for unknown metrics, methods and columns."""

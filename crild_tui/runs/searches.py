@@ -10,8 +10,9 @@ from pathlib import Path
 from crild_tui.runs import formatting
 from crild_tui.runs.sweeps import read_sweep
 from engine.errors import RunError
+from engine.report.majority import at_or_below
 from engine.search.declaration import LOWER
-from engine.search.trials import SKIPPED, Confirmation, TrialRecord, Trials, read_trials
+from engine.search.trials import LEAST_FOR_IMPORTANCE, SKIPPED, Confirmation, TrialRecord, Trials, read_trials
 from engine.sweep.record import SweepRecord, sweep_file
 
 _UNITS = {"latency": " ms", "size": " MB"}
@@ -132,15 +133,26 @@ def progress(record: SweepRecord, trials: Trials | None) -> str:
 
 
 def importance_text(trials: Trials) -> str:
-    """`train.learning_rate 71 %, stage.kd.temperature 29 %`, the most important first."""
+    """`train.learning_rate 71 %, stage.kd.temperature 29 %`, the most important first; nothing where all trials reached
+    the same."""
+    if trials.counts().get("complete", 0) < LEAST_FOR_IMPORTANCE:
+        return "too few trials to say"
     return ", ".join(f"{name} {formatting.percent(float(share))}" for name, share in trials.importance.items())
 
 
 def flattery(trials: Trials) -> Iterator[str]:
-    """How far dev flatters the winner: sentences with the figures of the runs with fresh seeds, once they are done."""
+    """How far dev flatters the winner: sentences with the figures of the runs with fresh seeds, once they are done; and,
+    once the search is over, whether the winner does not beat the majority guess."""
     confirmed = {one.number: one for one in trials.confirmed}
     best, start = trials.trial(trials.best), trials.trial(0)
     winner = confirmed.get(trials.best) if trials.best is not None else None
+    if best is not None and trials.over is not None:
+        reached = winner.dev if winner is not None else best.results[0]
+        if at_or_below(reached, trials.majority):
+            yield (
+                f"trial {best.number}, the best, is at or below the majority guess ({formatting.metric(reached)} against "
+                f"{formatting.metric(trials.majority)} on dev): it has learnt nothing that always giving the most frequent answer does not achieve"
+            )
     if best is None or winner is None:
         return
     metric = trials.aims[0] if trials.aims[0] not in LOWER else "the metric"

@@ -51,6 +51,7 @@ FIELDS: Mapping[str, str] = {
     ),
     "baseline": "null without a baseline, else:",
     **_below("baseline", _MODEL),
+    "teacher.models": "how many teachers, where there are several: the metrics are those of the mean of their answers",
     "self_teacher": "null without a self-teacher in a stage that trains the classifier, else:",
     "self_teacher.{metric}": "its metrics on the primary dev set",
     "agreement": "share of dev rows on which student and teacher give the same answer; correlation of scores; null "

@@ -101,10 +101,26 @@ def closing_table(results: Mapping[str, Any]) -> ClosingTable:
     )
 
 
+def has_scores(results: Mapping[str, Any]) -> bool:
+    """Whether the task's answers are scores, so that `agreement` is a correlation."""
+    return "scores" in mapping(results.get("data"))
+
+
+def teacher_name(found: Mapping[str, Any]) -> str:
+    """What a table calls the teacher: several are named as their mean."""
+    several = whole(found.get("models"))
+    return "teacher" if several is None else f"teacher, mean of {several}"
+
+
 def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[ModelRow]:
     layers = whole(student.get("layers"))
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
-    names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
+    names = {
+        "teacher": teacher_name(mapping(results.get("teacher"))),
+        "student": label,
+        "self_teacher": "self-teacher",
+        "baseline": "labels alone",
+    }
     least = _metrics(mapping(results.get("majority")))
     primary = word(results.get("metric")) or ""
     averaged = mapping(results.get("self_teacher"))
@@ -175,8 +191,11 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
             "no stage trains the student's head (its classifier), so its metrics mean nothing: add a stage with labels or logits"
         )
     if agreement is not None and trained:
+        split = word(results.get("split")) or "dev"
         statements.append(
-            f"student and teacher give the same answer on {agreement * 100:.1f} % of {results.get('split', 'dev')}"
+            f"the scores of student and teacher correlate with {agreement:.2f} (Pearson) on {split}"
+            if has_scores(results)
+            else f"student and teacher give the same answer on {agreement * 100:.1f} % of {split}"
         )
     if (rows := whole(mapping(results.get("test")).get("rows"))) is not None:
         statements.append(f"test ({rows:,} rows) was measured once, when training had ended; nothing was chosen by it")

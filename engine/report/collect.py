@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CrildError, UsageError
-from engine.preset.text import listed, nearest, shown
+from engine.preset.text import listed, nearest, plain, shown
 from engine.record.files import read_json, read_object
 from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import ENVIRONMENT, RESULTS, STATUS, SWEEPS
@@ -78,12 +78,17 @@ class CollectedRuns:
     left_out: tuple[LeftOutRun, ...] = field(default=())
 
 
-def collect_runs(run_dirs: Iterable[Path]) -> CollectedRuns:
-    """Read finished runs; a run that is not finished, or whose record is damaged, is left out and named."""
+def collect_runs(run_dirs: Iterable[Path], *, with_trials: bool = True) -> CollectedRuns:
+    """Read finished runs; a run that is not finished, or whose record is damaged, is left out and named. So are the single
+    trials of searches unless `with_trials`; the runs that confirm a winner count."""
     runs: list[FinishedRun] = []
     left_out: list[LeftOutRun] = []
     originals: dict[Any, FinishedRun] = {}
     for run_dir in dict.fromkeys(path.absolute() for path in run_dirs):
+        if not with_trials and (search := _search_of_trial(run_dir)) is not None:
+            why = f"trials of the search {plain(search)} (--sweep {plain(search)} reports them)"
+            left_out.append(LeftOutRun(run_dir.name, why))
+            continue
         try:
             run = _read(run_dir)
         except CrildError as error:
@@ -98,6 +103,16 @@ def collect_runs(run_dirs: Iterable[Path]) -> CollectedRuns:
         tuple(sorted(runs, key=lambda run: (run.created, run.name))),
         tuple(sorted(left_out, key=lambda item: item.name)),
     )
+
+
+def _search_of_trial(run_dir: Path) -> str | None:
+    """The search that a run is a single trial of; None for any other run, and where the search's record is gone."""
+    status = read_json(run_dir / STATUS) or {}
+    cell, name = status.get("cell"), status.get("sweep")
+    if not isinstance(cell, Mapping) or not isinstance(name, str) or not str(cell.get("trial", "")).isdigit():
+        return None
+    record = read_json(run_dir.parent / SWEEPS / f"{name}.json") or {}
+    return name if record.get("search") is not None else None
 
 
 def _origin(run: FinishedRun) -> Any:

@@ -12,17 +12,20 @@ from engine.preset.names import LABELS, task_title
 from engine.preset.text import listed, plain, shown
 from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, flat
+from engine.report.final_metrics import STUDENT
 from engine.report.inputs import Setting, unexplained
 
 _NO_SETTING = (
-    "schema", "seed", *LABELS, "notify", "baseline", "teacher.trust_remote_code", "task.name", "task.title", "task.source",
+    "schema", "seed", *LABELS, "notify", "baseline", "teacher.trust_remote_code", "task.name", "task.title", "task.source", "task.measure_holdout",
     "train.device", "train.threads", "train.processes", "train.log_every", "train.checkpoint_every", "train.checkpoint_minutes",
     "train.keep_checkpoints", "train.save_teacher_cache",
 )  # fmt: skip
 """Keys without influence on what is learnt: seeds, descriptions, locations, and how a run is executed."""
-_COMMON = ("task.", "student.layers", "student.hidden_size", "student.heads", "student.intermediate_size")
+_LAYERS = "student.layers"
+_COMMON = ("task.", _LAYERS, "student.hidden_size", "student.heads", "student.intermediate_size")
 """Methods are only compared where these are equal: the data, and the size of the student."""
-_ABSENT_WORDS = {"task.examples": "all"}
+_ABSENT_WORDS = {"task.examples": "all", "task.holdout": "none"}
+_NAMES = {"task.holdout": "rows held out"}
 _PREFIXES = ("stage.", "task.", "student.", "train.", "teacher.finetune.")
 MOST_NAMED = 4
 """Settings that a row's name holds; more are counted."""
@@ -89,8 +92,11 @@ def input_notes(groups: Sequence[Group]) -> list[str]:
 
 
 def _flat(run: FinishedRun) -> dict[str, str]:
-    """Every key that is a setting, its value as it is shown. Of a path, its last two names count."""
-    return {key: _word(value) for key, value in flat(run.preset) if not _is_none(key)}
+    """Every key that is a setting, its value as it is shown. Of a path, its last two names count. A student that starts as
+    a finished one has that one's layers."""
+    table = {key: _word(value) for key, value in flat(run.preset) if not _is_none(key)}
+    layers = run.sizes[STUDENT].layers if STUDENT in run.sizes else None
+    return table if layers is None else {_LAYERS: str(layers), **table}
 
 
 @cache
@@ -170,4 +176,6 @@ def setting_text(setting: Setting, most: int = MOST_NAMED) -> str:
 
 
 def _short(key: str) -> str:
-    return plain(next((key.removeprefix(prefix) for prefix in _PREFIXES if key.startswith(prefix)), key))
+    return _NAMES.get(key) or plain(
+        next((key.removeprefix(prefix) for prefix in _PREFIXES if key.startswith(prefix)), key)
+    )

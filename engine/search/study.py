@@ -22,6 +22,7 @@ from engine.errors import RunError
 from engine.record.files import cause, write_atomic
 from engine.search.declaration import LOWER, METHOD, Dimension, SearchFile, is_whole, labels_of
 from engine.search.plan import Value, Values, applies, rounded
+from engine.search.trials import LEAST_FOR_IMPORTANCE
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -76,12 +77,12 @@ class SearchStudy:
 
     def importance(self) -> dict[str, float]:
         """How much of the first aim's results each dimension explains, by PED-ANOVA (Watanabe et al., 2023), which needs
-        no scikit-learn; nothing before four trials are complete, and
+        no scikit-learn; nothing before ten trials are complete, and
         where all reached the same."""
         complete = self._complete()
         names = sorted({name for one in complete for name in one.params})
         varied = [name for name in names if len({one.params.get(name) for one in complete}) > 1]
-        if len(complete) < 4 or not varied or len({one.values[0] for one in complete}) == 1:
+        if len(complete) < LEAST_FOR_IMPORTANCE or not varied or len({one.values[0] for one in complete}) == 1:
             return {}
         evaluators = _importance_module()
         with contextlib.suppress(ValueError, RuntimeError), _quiet():

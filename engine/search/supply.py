@@ -58,6 +58,7 @@ class SearchSupply:
         self._since = time.monotonic()
         self._saved = 0.0
         self._metric: str | None = None
+        self._majority: float | None = None
 
     # -- the worker's questions
 
@@ -234,6 +235,9 @@ class SearchSupply:
         figures = {**metrics} if isinstance(metrics, Mapping) else {}
         primary = found.get("metric")
         self._metric = primary if isinstance(primary, str) else self._metric
+        least, aim = found.get("majority"), self.file.aims[0]
+        known = least.get(primary if aim == "metric" else aim) if isinstance(least, Mapping) else None
+        self._majority = float(known) if isinstance(known, int | float) else self._majority
         figures |= {"metric": figures.get(primary), "latency": student.get("latency_ms"), "size": student.get("bytes")}
         return {name: float(value) for name, value in figures.items() if isinstance(value, int | float)}
 
@@ -337,6 +341,7 @@ class SearchSupply:
             tuple(confirmed),
             self._write_presets() if is_over else (),
             reason,
+            self._majority,
         )
         write_trials(self.worker.file, self._shown)
         self._has_changed, self._saved = False, self._seconds()

@@ -39,6 +39,10 @@ class TrialRecord:
     """Why it failed, is infeasible, or of which trial it repeats the values."""
 
 
+LEAST_FOR_IMPORTANCE = 10
+"""Complete trials before which nothing can be said of what matters."""
+
+
 @dataclass(frozen=True)
 class Confirmation:
     """A trial's runs with fresh seeds: their mean figures."""
@@ -77,6 +81,8 @@ class Trials:
     """The files of the best preset, and of each point of a front, when the search is over."""
     over: str | None = None
     """Why no trial is started any more; None while some may be."""
+    majority: float | None = None
+    """What the majority guess reaches on dev by the first aim; None of one that is no metric."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""

@@ -30,6 +30,7 @@ from engine.record.json_values import mapping
 from engine.record.latency import cautions, conditions, latency_of, speedup, times
 from engine.record.student import THIS_FOLDER
 from engine.report import units
+from engine.report.closing_table import has_scores, teacher_name
 
 _METRICS = {
     "matthews": "matthews_correlation",
@@ -221,7 +222,7 @@ def _stage(stage: Stage) -> str:
 
 def _comparison(results: Mapping[str, Any]) -> str:
     student = results["student"]
-    rows = [("teacher", results["teacher"])] if results["teacher"] else []
+    rows = [(teacher_name(results["teacher"]), results["teacher"])] if results["teacher"] else []
     rows.append(("**this student**", student))
     if results["baseline"]:
         rows.append(("same student, labels alone", results["baseline"]))
@@ -261,6 +262,8 @@ def _agreement(results: Mapping[str, Any]) -> str:
     share = results["agreement"]
     if share is None:
         return "Its teacher's answers to these rows are not known."
+    if has_scores(results):
+        return f"The scores of student and teacher correlate with {share:.2f} (Pearson) on it."
     return f"Student and teacher give the same answer on {100 * share:.1f} % of it."
 
 

@@ -275,6 +275,8 @@ class Experiment:
             report("hashing the models")
             if answers:
                 measured["teacher"]["content"] = self.teacher_content
+                if materials.others:
+                    measured["teacher"]["models"] = 1 + len(materials.others)
             measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
             results.save_texts(self.run_dir, dev, materials.data)

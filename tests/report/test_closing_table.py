@@ -6,6 +6,7 @@ import pytest
 
 from engine.errors import RunError
 from engine.report.closing_table import closing_table
+from engine.report.final_metrics import TEACHER, models_of
 from tests.cli.samples import RESULTS
 from tests.evaluate.test_timing import sample
 
@@ -56,6 +57,18 @@ def test_last_and_best_and_what_was_saved_are_all_stated() -> None:
         in statements
     )
     assert statements[-1] == "the weights of the best evaluation were saved (step 320 of 400)"
+
+
+def test_several_teachers_are_named_as_their_mean() -> None:
+    results = with_(teacher={**RESULTS["teacher"], "models": 2})
+    assert [row.name for row in closing_table(results).models][:2] == ["teacher, mean of 2", "student, 6 layers"]
+    assert models_of(results)[TEACHER] == models_of(RESULTS)[TEACHER]
+
+
+def test_the_agreement_of_scores_is_a_correlation() -> None:
+    statements = closing_table(with_(agreement=0.344, data={"train": 9, "scores": [0.0, 5.0]})).statements
+    assert "the scores of student and teacher correlate with 0.34 (Pearson) on dev" in statements
+    assert "same answer" not in " ".join(statements)
 
 
 def test_the_evaluation_of_an_untrained_head_is_not_stated() -> None:

@@ -398,3 +398,36 @@ def test_a_table_that_is_switched_off_is_one_setting(tmp_path: Path) -> None:
         path.write_text(path.read_text() + f"consistency = {value}\n")
     names = [line.label for line in table_of(tmp_path).blocks[0].rows if line.kind == "method"]
     assert names == ["crild (kd.consistency=false)", "crild (kd.consistency=on)"]
+
+
+def test_single_trials_of_a_search_are_left_out_unless_wanted(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10))
+    for number, trial in enumerate(("0", "12", "12-again"), start=2):
+        run_dir = finished(tmp_path, "kd", number, right(10), name=f"tune-{trial}")
+        update_status(run_dir, sweep="tune", cell={"trial": trial})
+    paths = [entry.path for entry in list_runs(tmp_path)]
+    assert len(collect_runs(paths, with_trials=False).runs) == 4, "without a record it may be a sweep"
+    (tmp_path / ".sweep").mkdir()
+    for search, left in (({"table": {}}, ["tune-0-s2", "tune-12-s3"]), (None, [])):
+        write_json(tmp_path / ".sweep/tune.json", {"search": search})
+        found = collect_runs(paths, with_trials=False)
+        assert [one.name for one in found.left_out] == left
+        assert all("--sweep tune" in one.why for one in found.left_out)
+        assert len(found.runs) == 4 - len(left)
+    write_json(tmp_path / ".sweep/tune.json", {"search": {"table": {}}})
+    assert len(collect_runs(paths).runs) == 4
+
+
+def test_rows_held_out_are_one_setting_and_measuring_them_is_none(tmp_path: Path) -> None:
+    for seed, keys in ((1, ""), (2, "holdout = 0.2\n"), (3, "holdout = 0.2\nmeasure_holdout = true\n")):
+        path = finished(tmp_path, "kd", seed, right(10)) / "preset.toml"
+        path.write_text(path.read_text().replace("[teacher]", f"{keys}[teacher]"))
+    assert [block.heading for block in table_of(tmp_path).blocks] == ["rows held out=none", "rows held out=0.2"]
+
+
+def test_a_student_without_the_key_has_the_layers_of_its_results(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10))
+    chained = finished(tmp_path, "crild", 1, right(10)) / "preset.toml"
+    chained.write_text(chained.read_text().replace("layers = 3", 'init = "/runs/first/student"'))
+    (block,) = table_of(tmp_path).blocks
+    assert [row.label for row in block.rows if row.kind == "method"] == ["kd", "crild"]

@@ -128,6 +128,11 @@ def test_trials_are_shown_with_what_they_say(crild: Call, folder: Path, runs: Pa
         "40 training rows that no trial saw", "gain over the starting preset", "tune-best.toml",
     )  # fmt: skip
     assert [fact for fact in facts if fact not in said.out] == []
+    assert "importance: too few trials to say" in said.out
+    assert "majority" not in said.out
+    assert [line for line in said.out.splitlines() if line.startswith("crild run ")] == [said.out.splitlines()[-1]]
+    assert said.err.splitlines() == ["to train the best recipe on all rows:"]
+    assert crild("search", str(path), "--show", "--quiet", "--runs-dir", str(runs)).err == ""
     document = crild("search", "tune", "--show", "--json", "--runs-dir", str(runs)).json
     assert (document["search"], document["state"], document["best"]) == ("tune", "ended", found.best)
     assert len(document["trials"]) == 6

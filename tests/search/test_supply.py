@@ -70,11 +70,25 @@ def test_importance_tells_what_matters(folder: Path, tmp_path: Path) -> None:
     assert sum(found.values()) == pytest.approx(1)
 
 
+def test_nothing_is_said_of_importance_before_ten_trials(folder: Path, tmp_path: Path) -> None:
+    study = SearchStudy(tmp_path / "x.journal", read_search(search_file(folder)), ("base",))
+    for number in range(10):
+        assert study.importance() == {}
+        trial = study.ask() if number else study.ask({})
+        study.values_of(trial)
+        study.tell(trial, "complete", {}, [0.1 * number])
+    assert study.importance()
+
+
+def test_the_majority_guess_is_known(folder: Path, runs: Path) -> None:
+    assert go(search_file(folder, "trials = 2\n"), runs, InstantEngines()).majority == 0.5
+
+
 def test_where_all_trials_reach_the_same_nothing_matters(folder: Path, tmp_path: Path) -> None:
     study = SearchStudy(
         tmp_path / "x.journal", read_search(search_file(folder, 'trials = 9\nsampler = "random"\n')), ("base",)
     )
-    for number in range(6):
+    for number in range(12):
         study.tell(study.ask() if number else study.ask({}), "complete", {}, [0.5])
     assert study.importance() == {}
 
@@ -231,7 +245,7 @@ set = ['task.name="custom"', 'task.files={train="train.csv", dev="dev.csv", test
     for run, preset in presets(runs).items():
         assert set(preset["task"]["files"]) == {"train", "dev"}
         assert preset["task"]["holdout"] == 0.25
-        assert preset["task"]["measure_holdout"] == ("-again-" in run)
+        assert preset["task"].get("measure_holdout", False) == ("-again-" in run)
     best = load_preset([found.presets[0]]).preset
     assert best.task.files is not None
     assert best.task.files.test == str(folder / "test.csv")

@@ -123,6 +123,14 @@ def test_it_has_results_latency_use_data_method_and_command() -> None:
         assert fact in card, fact
 
 
+def test_the_agreement_of_scores_is_a_correlation() -> None:
+    spec = TaskSpec("stsb", "regression", (), ("accuracy",), is_pair=True)
+    data = {"train": 2490, "scores": [0.0, 5.0], "dev": {"dev": 277}}
+    card = model_card(glue(), results(data=data, agreement=0.344), spec)
+    assert "The scores of student and teacher correlate with 0.34 (Pearson) on it." in card
+    assert "same answer" not in card
+
+
 def test_results_without_latency_data_or_baseline_have_a_card_too() -> None:
     document = results(latency=None, data=None, baseline=None)
     card = model_card(glue(), document, SPEC)

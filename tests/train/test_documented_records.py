@@ -64,10 +64,10 @@ _BY_CIRCUMSTANCE = {
     name
     for name in FIELDS
     if name.startswith(("findings", "self_teacher", "baseline", "best"))
-    or name == "teacher"
+    or name in ("teacher", "teacher.models")
     or name.endswith((".latency_ms", ".throughput", ".dev_extra.{split}.{metric}", ".thresholds.{label}"))
 }
-"""Fields that depend on the run: no teacher with figures, a second dev set, findings, chosen thresholds, and speeds, which this run doesn't measure."""
+"""Fields that depend on the run: no teacher with figures, several of them, a second dev set, findings, chosen thresholds, and speeds, which this run doesn't measure."""
 
 
 def _pattern(name: str) -> str:

@@ -133,7 +133,9 @@ def test_the_student_learns_the_mean_and_the_teacher_is_measured_by_it(folder: P
     document = json.loads((run_dir / "results.json").read_text())
     assert read_status(run_dir).teacher == pytest.approx(document["teacher"]["metrics"]["accuracy"])
     assert "parameters" not in document["teacher"], "several models have no size in common"
+    assert document["teacher"]["models"] == 2
     card = (run_dir / "student" / "README.md").read_text()
+    assert "| teacher, mean of 2 |" in card
     assert "from the model `first`, and from the model `second` (weight 3)" in card
     record = read_inputs(run_dir)
     assert record is not None

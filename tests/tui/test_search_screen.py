@@ -10,9 +10,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from crild_tui.charts.drawing import draw
+from crild_tui.charts.search_figures import search_figure
 from crild_tui.monitor.search import SearchWatcher
 from crild_tui.runs.filter import parse
-from crild_tui.runs.searches import SearchSnapshot
+from crild_tui.runs.searches import SearchSnapshot, flattery, importance_text
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.screens.search import SearchScreen
 from engine.search.trials import Confirmation, TrialRecord, Trials, trials_file, write_trials
@@ -86,13 +88,52 @@ def test_it_shows_trials_the_best_importance_and_a_chart(
         await opened(app, pilot)
         text = screen_text(app)
         facts = (
-            "search tune", "5 of 9 trials", "best accuracy 70.00 (trial 2)", "train.learning_rate 90 %",
+            "search tune", "5 of 9 trials", "best accuracy 70.00 (trial 2)", "importance: too few trials to say",
             "accuracy by trial", "starting preset", "2*", "pruned at 40 %", "70.00",
         )  # fmt: skip
         assert [fact for fact in facts if fact not in text] == []
         assert any("⠀" < character <= "⣿" for character in text), "a picture in braille"
 
     drive(monkeypatch, tmp_path, look, size=size)
+
+
+def test_importance_is_in_words_from_ten_complete_trials() -> None:
+    few = trials_of("accuracy")
+    more = [replace(few.trials[0], number=number) for number in range(10)]
+    assert importance_text(replace(few, trials=tuple(more[:9]))) == "too few trials to say"
+    assert importance_text(replace(few, trials=tuple(more))) == "train.learning_rate 90 %, method 10 %"
+
+
+@pytest.mark.parametrize(
+    ("majority", "confirmed", "over", "said"),
+    [
+        (0.7, None, "all trials are done", "70.00 against 70.00"),
+        (0.65, 0.65, "all trials are done", "65.00 against 65.00"),
+        (0.69, None, "all trials are done", None),
+        (0.69, 0.71, "all trials are done", None),
+        (0.7, None, None, None),
+        (None, 0.1, "all trials are done", None),
+    ],
+)
+def test_a_winner_that_does_not_beat_the_majority_guess_is_named(
+    majority: float | None, confirmed: float | None, over: str | None, said: str | None
+) -> None:
+    again = () if confirmed is None else (Confirmation(2, 3, confirmed),)
+    found = list(flattery(replace(trials_of("accuracy"), majority=majority, confirmed=again, over=over)))
+    assert ["majority" in sentence for sentence in found].count(True) == (said is not None)
+    assert said is None or said in found[0]
+
+
+@pytest.mark.parametrize(("width", "ticks"), [(60, "0 2 4"), (200, "0 1 2 3 4")])
+def test_its_chart_has_whole_trials_steps_and_a_word_for_the_star(width: int, ticks: str) -> None:
+    figure = search_figure(trials_of("accuracy"))
+    drawn = draw(figure, width, 20)
+    lines = ["".join(map(chr, row)) for row in drawn.canvas.codes]
+    assert lines[-1].split() == ["trial", *ticks.split()]
+    assert "★ best 70.00" in lines[1]
+    best = next(line.trace for line in figure.lines if line.label == "best so far")
+    assert set(best.y) == {0.61, 0.7}
+    assert set(best.within(0.0, 1.99)) == {0.61}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
