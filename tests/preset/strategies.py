@@ -88,7 +88,7 @@ STAGES = st.lists(
         batch_size=BATCHES,
         evaluate=EVALUATE,
         keep_best=st.booleans(),
-    ),
+    ).filter(lambda stage: "padding" not in stage or "project" not in (stage.get("mixup") or {})),
     min_size=1,
     max_size=3,
     unique_by=lambda stage: stage["name"],
