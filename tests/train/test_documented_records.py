@@ -64,9 +64,10 @@ _BY_CIRCUMSTANCE = {
     name
     for name in FIELDS
     if name.startswith(("findings", "self_teacher", "baseline", "best"))
+    or name == "teacher"  # null: a file of answers that lacks rows of dev
     or name.endswith((".latency_ms", ".throughput", ".dev_extra.{split}.{metric}"))
 }
-"""Fields that depend on the run: a second dev set, findings, and speeds, which this run doesn't measure."""
+"""Fields that depend on the run: a second dev set, findings, a teacher without figures, and speeds, which this run doesn't measure."""
 
 
 def _pattern(name: str) -> str:
