@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.record.run import update_status
 from tests.cli.conftest import Call
 from tests.report.records import finished, right, write_curves
 
@@ -43,6 +44,18 @@ def test_ascii_where_the_terminal_wants_it(crild: Call, runs: Path, monkeypatch:
 def test_an_unknown_method_to_be_held_against_is_wrong_usage(crild: Call, runs: Path) -> None:
     said = crild("report", "--against", "crld")
     assert (said.code, '"crild"' in said.err) == (2, True)
+
+
+def test_trials_of_a_search_are_left_out_unless_named_or_chosen(crild: Call, runs: Path) -> None:
+    trial = finished(runs, "rkd", 1, right(10), name="tune-0")
+    update_status(trial, sweep="tune", cell={"trial": "0"})
+    (runs / ".sweep").mkdir()
+    (runs / ".sweep/tune.json").write_text(json.dumps({"search": {"table": {}}, "cells": [{"run": trial.name}]}))
+    said = crild("report").out
+    assert "rkd" not in said
+    assert "trials of the search tune" in " ".join(said.split())
+    for chosen in ((trial.name,), ("--sweep", "tune")):
+        assert "rkd" in crild("report", *chosen).out
 
 
 def test_runs_can_be_named(crild: Call, runs: Path) -> None:
