@@ -65,6 +65,16 @@ def class_names(table: Table, column: str) -> list[str]:
     return words
 
 
+def mismatch(table: Table, words: str, labels: str, row: int) -> DataError:
+    """The error for a row whose lists of words and of labels differ in length."""
+    counts = len(table.values[words][row]), len(table.values[labels][row])
+    sentence = (
+        f"{counts[0]:,} word{'s' * (counts[0] != 1)} in column {shown(words)}, but {counts[1]:,} label{'s' * (counts[1] != 1)} in "
+        f"column {shown(labels)}: each word needs one label"
+    )
+    return table.fault(sentence, [row], kind="labels-do-not-match-words")
+
+
 def is_fraction(values: Sequence[Any], *, is_text: bool) -> bool:
     """Whether labels are numbers and some of them have fractions; missing ones don't count."""
     known = [value for value in values if value is not None and str(value).strip().lower() not in _MISSING_WORDS]

@@ -15,7 +15,15 @@ from engine.data.column_names import IDS, LABELS, PAIRED, PAIRS, TEXTS, WORDS, n
 from engine.data.conll import likely_columns
 from engine.data.dev_split import DEV_SHARE, refuse_single_texts
 from engine.data.files import Table, check_table, read_table_head
-from engine.data.label_columns import MANY_CLASSES, SWITCHES, class_names, is_fraction, natural, several_labels
+from engine.data.label_columns import (
+    MANY_CLASSES,
+    SWITCHES,
+    class_names,
+    is_fraction,
+    mismatch,
+    natural,
+    several_labels,
+)
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
 from engine.preset.kinds import KINDS, WORD_LABELS, Kind
@@ -128,8 +136,6 @@ def _word_columns(task: Task, table: Table, named: set[str]) -> tuple[str, str] 
 
 
 def _mismatch(table: Table, words: str, labels: str) -> DataError:
-    from engine.data.word_labels import mismatch
-
     pairs = zip(table.values[words], table.values[labels], strict=True)
     return mismatch(table, words, labels, next(row for row, (one, other) in enumerate(pairs) if len(one) != len(other)))
 

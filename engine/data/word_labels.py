@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.data.examples import LabelArray, TextColumn
 from engine.data.files import Table
-from engine.data.label_columns import MANY_CLASSES, natural
+from engine.data.label_columns import MANY_CLASSES, mismatch, natural
 from engine.data.text_files import check_text, listed, shown
 from engine.data.types import WordLabels
 from engine.errors import DataError
@@ -93,16 +93,6 @@ def _names(table: Table, columns: Columns, words: Sequence[Sequence[str]]) -> li
             raise mismatch(table, columns.text, column, row)
         rows.append([_name(table, column, label, row, own) for label in value])
     return rows
-
-
-def mismatch(table: Table, words: str, labels: str, row: int) -> DataError:
-    """The error for a row whose lists of words and of labels differ in length."""
-    counts = len(table.values[words][row]), len(table.values[labels][row])
-    sentence = (
-        f"{counts[0]:,} word{'s' * (counts[0] != 1)} in column {shown(words)}, but {counts[1]:,} label{'s' * (counts[1] != 1)} in "
-        f"column {shown(labels)}: each word needs one label"
-    )
-    return table.fault(sentence, [row], kind="labels-do-not-match-words")
 
 
 def _name(table: Table, column: str, label: Any, row: int, names: Sequence[str] | None) -> str:
