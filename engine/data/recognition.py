@@ -90,10 +90,24 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
     if task.kind is None:
         changes["kind"], note = _kind(task, table, columns.get("label"))
         notes.append(note)
+    if "pair" in columns and "group" not in named and (hint := _ranking_hint(table, columns["text"])) is not None:
+        notes.append(hint)
     kind = changes.get("kind", task.kind)
     if kind == "classification" and task.files.dev is None and table.is_whole:
         _refuse_small_classes(table, columns)
     return Recognised(task.model_copy(update=changes), tuple(notes))
+
+
+def _ranking_hint(table: Table, column: str) -> str | None:
+    """A sentence for pairs whose first text stands in more than three rows on average, as a query with its passages does (and
+    a premise with its three hypotheses doesn't); None for others."""
+    texts = list(table.values[column])
+    if len(texts) <= 3 * len(set(map(str, texts))):
+        return None
+    return (
+        f"Most texts in {shown(column)} stand in several rows. If these are ranked against each other, say so: "
+        f"{_setting('task.columns.group', column)}"
+    )
 
 
 # -- words and labels

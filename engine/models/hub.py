@@ -179,7 +179,7 @@ def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
         raise ModelError(sentence, kind="no-such-revision", key="revision") from None
     except (HTTPError, LocalEntryNotFoundError, ConnectionError) as error:
         advice = (
-            f"and the model {name} is not in the cache; use a local folder instead, set HF_ENDPOINT to a mirror or "
+            f"the model {name} is not in the cache, and there is no folder of that name; use a local folder, set HF_ENDPOINT to a mirror or "
             f"HTTPS_PROXY to a proxy, or copy a cache that has it to {plain(str(constants.HF_HUB_CACHE))}"
         )
         if constants.HF_HUB_OFFLINE:

@@ -64,6 +64,14 @@ def test_pairs_and_other_columns(tmp_path: Path) -> None:
     assert columns(path) == ("question", "answer", "verdict")
 
 
+def test_rows_that_may_be_ranked_for_a_query_are_named(tmp_path: Path) -> None:
+    for each, is_said in ((5, True), (3, False)):
+        rows = (f"how to do {n // each},answer {n},{int(n % each == 0)}" for n in range(30))
+        task = Task(name="custom", files=Files(train=str(write(tmp_path, "query,passage,relevant", *rows))))
+        found = recognised(task.model_copy(update={"columns": Columns(text="query", pair="passage", label="relevant")}))
+        assert any("task.columns.group=query" in note for note in found.notes) == is_said
+
+
 def test_json_lines_and_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"score": 0.5, "sentence": "a"}\n{"sentence": "b", "score": 2}\n')

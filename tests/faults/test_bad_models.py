@@ -229,7 +229,7 @@ NOWHERE = "http://127.0.0.1:9"
     [
         (
             "teacher.model=some/model",
-            ["cannot be reached", "local folder", "HF_ENDPOINT", "HTTPS_PROXY"],
+            ["cannot be reached", "no folder of that name", "local folder", "HF_ENDPOINT", "HTTPS_PROXY"],
         ),
         (
             "stage.ild.data={corpus = 'some/set'}",
