@@ -123,16 +123,16 @@ def test_a_corpus_that_goes_away_is_said_with_its_name(
     """Checked, and gone when the engine wants it."""
     path = tmp_path / "here.txt"
     path.write_text("Here.\n")
-    monkeypatch.setattr("crild_tui.runs.chain.create_runs", _then(path.unlink))
+    monkeypatch.setattr("crild_tui.runs.chain.create_chains", _then(path.unlink))
     told, _ = failed(*tiny.quick(reading(path)))
     assert f"{path}: there is no such file or folder" in told
 
 
 def _then(what: Callable[[], object]) -> Callable[..., object]:
-    from crild_tui.runs.create import create_runs
+    from crild_tui.runs.chain import create_chains
 
     def both(*arguments: object, **words: object) -> object:
-        made = create_runs(*arguments, **words)  # type: ignore[arg-type]
+        made = create_chains(*arguments, **words)  # type: ignore[arg-type]
         what()
         return made
 
