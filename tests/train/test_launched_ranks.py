@@ -21,6 +21,8 @@ from tests.train.test_processes import NO_DROPOUT, QUICK, assert_same, figures
 from tests.train.tiny_run import make, materials, unmeasured, work
 
 CRILD = (sys.executable, "-m", "crild")
+EVEN = (*QUICK, "train.warmup=0", "train.schedule=constant")
+"""The rate is the same in every step, however long a stage is: a run that is torn may have saved some of them."""
 
 
 def free_port() -> int:
@@ -62,13 +64,13 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, lis
     text = materials(tmp_path, **NO_DROPOUT)
     with monkeypatch.context() as patch:
         patch.setattr("engine.train.results.measure", unmeasured)
-        one = make(tmp_path, text, *QUICK, name="one")
+        one = make(tmp_path, text, *EVEN, name="one")
         assert work(one) is not None
     return tmp_path / "one.toml", figures(one)
 
 
 def words_of(preset: Path, name: str) -> list[str]:
-    settings = [word for item in QUICK for word in ("--set", item)]
+    settings = [word for item in EVEN for word in ("--set", item)]
     return ["run", str(preset), "--runs-dir", str(preset.parent / "runs"), "--name", name, *settings]
 
 
