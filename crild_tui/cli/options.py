@@ -66,6 +66,19 @@ Device = Annotated[
         autocompletion=devices,
     ),
 ]  # fmt: skip
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        "--slots", metavar="N", help="Runs at a time. [default: one for each device; on a CPU, for each core]"
+    ),
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices", metavar="cuda:0,cuda:1", help="Devices to run on. [default: every GPU, else the CPU]",
+        autocompletion=devices,
+    ),
+]  # fmt: skip
 Processes = Annotated[
     int | None,
     typer.Option("--processes", metavar="N", min=1, help="Processes that share each step. [default: the preset's, 1]"),

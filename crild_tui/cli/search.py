@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.completers import devices as device_names
 from crild_tui.cli.completers import toml_files
-from crild_tui.cli.options import AsJson, NoTrack, Quiet, RunsDir, Trackers, Trust
+from crild_tui.cli.options import AsJson, Devices, NoTrack, Quiet, RunsDir, Slots, Trackers, Trust
 
 if TYPE_CHECKING:
     from crild_tui.cli.follow.controls import Controls
@@ -37,21 +36,8 @@ def search(
     hours: Annotated[
         float | None, typer.Option("--hours", metavar="H", help="Hours of searching. [default: the file's]")
     ] = None,
-    slots: Annotated[
-        int | None,
-        typer.Option(
-            "--slots", metavar="N", help="Runs at a time. [default: one for each device; on a CPU, for each core]"
-        ),
-    ] = None,
-    devices: Annotated[
-        str | None,
-        typer.Option(
-            "--devices",
-            metavar="cuda:0,cuda:1",
-            help="Devices to run on. [default: every GPU, else the CPU]",
-            autocompletion=device_names,
-        ),
-    ] = None,
+    slots: Slots = None,
+    devices: Devices = None,
     name: Annotated[
         str | None,
         typer.Option("--name", metavar="NAME", help="Start a separate search under this name. [default: the file's]"),

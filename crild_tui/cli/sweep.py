@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.completers import devices as device_names
 from crild_tui.cli.completers import one_of, toml_files
 from crild_tui.cli.options import (
     Account,
     AsJson,
     Cpus,
+    Devices,
     Gpus,
     JobTime,
     NoTrack,
     Partition,
     Quiet,
     RunsDir,
+    Slots,
     Slurm,
     SlurmTemplate,
     Trackers,
@@ -49,21 +50,8 @@ def sweep(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show the runs, what they share and how long they take; start nothing.")
     ] = False,
-    slots: Annotated[
-        int | None,
-        typer.Option(
-            "--slots", metavar="N", help="Runs at a time. [default: one for each device; on a CPU, for each core]"
-        ),
-    ] = None,
-    devices: Annotated[
-        str | None,
-        typer.Option(
-            "--devices",
-            metavar="cuda:0,cuda:1",
-            help="Devices to run on. [default: every GPU, else the CPU]",
-            autocompletion=device_names,
-        ),
-    ] = None,
+    slots: Slots = None,
+    devices: Devices = None,
     ray: Annotated[
         str | None,
         typer.Option(

@@ -57,7 +57,7 @@ class AnsweredRow:
 
     The probabilities are those of each model's own answer, `*_shares` those of every class; of scores there are none. A set
     of labels has the product over all labels, as if they were independent.
-    `right` is one of `RIGHT`. Without a teacher that answers these rows, what is said of one is None or empty.
+    `right` is one of `RIGHT`. Without a teacher that answers these rows, its answers are None or empty.
     """
 
     id: str
@@ -106,7 +106,7 @@ class StudentErrors:
     student_error: float | None = None
     teacher_error: float | None = None
     has_teacher: bool = True
-    """False where the teacher is a file of answers that lacks rows of this dev set: then nothing is said of it, and no row
+    """False where the teacher is a file of answers that lacks rows of this dev set: then it has no figures, and no row
     is a disagreement."""
 
     @property

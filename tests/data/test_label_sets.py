@@ -1,4 +1,4 @@
-"""Several labels for a text: lists, labels joined in one text, a column for each; and what the data are told of them."""
+"""Several labels for a text: lists, labels joined in one text, a column for each; and what a run says about them."""
 
 from __future__ import annotations
 

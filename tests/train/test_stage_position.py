@@ -25,33 +25,33 @@ OVERRIDES = (
 LENGTHS = [5, 9, 3]
 
 
-Begun = list[tuple[str, int, int, int]]
+Steps = list[tuple[str, int, int, int]]
 """Steps that began: stage, step, steps of the stage, epoch."""
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Begun]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Steps]:
     """A whole run, and the steps that it began."""
-    folder, begun = tmp_path_factory.mktemp("whole"), list[tuple[str, int, int, int]]()
+    folder, steps_seen = tmp_path_factory.mktemp("whole"), list[tuple[str, int, int, int]]()
     begin = StepLosses.begin_step
 
     def watch(losses: StepLosses, step: int, steps: int, *, epoch: int) -> None:
-        begun.append((losses.settings.name, step, steps, epoch))
+        steps_seen.append((losses.settings.name, step, steps, epoch))
         begin(losses, step, steps, epoch=epoch)
 
     run_dir = make(folder, materials(folder), *OVERRIDES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StepLosses, "begin_step", watch)
         assert work(run_dir) is not None
-    return run_dir, begun
+    return run_dir, steps_seen
 
 
 @pytest.fixture
-def whole(trained: tuple[Path, Begun]) -> Path:
+def whole(trained: tuple[Path, Steps]) -> Path:
     return trained[0]
 
 
-def test_every_step_begins_at_its_position(trained: tuple[Path, Begun]) -> None:
+def test_every_step_begins_at_its_position(trained: tuple[Path, Steps]) -> None:
     for stage, steps in (("ild", 12), ("kd", 4)):
         of_stage = [position for name, *position in trained[1] if name == stage]
         assert [of_stage[0], *of_stage[1:]] == [[0, 1, 0], *([step, steps, step // 4] for step in range(steps))]
