@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from engine.report.answered_rows import AnsweredRow
     from engine.report.result_table import ResultTable
-    from engine.report.student_errors import AnsweredRow, StudentErrors
+    from engine.report.student_errors import StudentErrors
 
 LEAST = 30
 """Columns of a text below which it stands on a line of its own."""

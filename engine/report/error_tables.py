@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.preset.text import cut
+from engine.report.answered_rows import RIGHT, AnsweredRow
 from engine.report.result_table import Cell, Column, ResultTable, Row, Section
-from engine.report.student_errors import RIGHT, AnsweredRow, StudentErrors
+from engine.report.student_errors import StudentErrors
 from engine.report.units import metric
 
 if TYPE_CHECKING:

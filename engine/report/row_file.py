@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterator, Sequence
 
 from engine.record.paths import STUDENT, TEACHER
+from engine.report.answered_rows import AnsweredRow
 from engine.report.predictions import RowText
-from engine.report.student_errors import AnsweredRow, StudentErrors
+from engine.report.student_errors import StudentErrors
 from engine.report.writers import csv_text
 
 MOST_COLUMNS = 20
