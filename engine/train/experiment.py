@@ -10,36 +10,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
-from engine.distill.ensemble import combined
 from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
-from engine.evaluate.metrics import compute, majority, sigmoid
-from engine.evaluate.predict import LengthBatches, predict
-from engine.evaluate.thresholds import best_thresholds
 from engine.launch.resume_check import RunProgress, incompatible_changes
-from engine.models.export import content_hash, save_model
+from engine.models.export import save_model
 from engine.preset.schema import Preset
 from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic
 from engine.record.inventory import checkpoints_of, refuse_links, remove_cache_leftovers
 from engine.record.paths import PRESET, RESULTS, STUDENT, cache_dir
-from engine.record.phases import Report
 from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
 from engine.record.student import student_hash
 from engine.record.teacher_folder import link_teacher
-from engine.report import units
 from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.inputs import check_inputs, inputs_changed, inputs_of
+from engine.train.label_thresholds import chosen_thresholds
 from engine.train.loop import RunContext, StagePosition, StageRun
 from engine.train.materials import (
     Materials,
@@ -58,8 +51,7 @@ from engine.train.settings import StageSettings
 from engine.train.stage_job import StageJob
 from engine.train.step import Models, bound_terms
 from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
-from engine.train.teacher_answers import teacher_answers
-from engine.train.teacher_logits import teacher_logits
+from engine.train.teachers import Teachers
 from engine.user.consent import NONE, Consent
 
 
@@ -142,24 +134,10 @@ class Experiment:
         """Results of finished stages by name; part of every checkpoint."""
         self.logits: dict[str, LogitsBySplit] = {}
         """On dev, of the weights that a stage passed on, by its name, where this attempt has computed them."""
-        self.teacher_content = ""
-        """The `content_hash` of the fine-tuned teacher."""
         own = rows_of_stages(materials, report=session.phases)
         self._warnings = list(materials.warnings)
         self.inputs = inputs_of_stages(materials, own, report=session.phases, warn=self._warnings.append)
-        self.teacher_inputs = self.inputs
-        """The same inputs as the teacher reads them."""
-        if materials.own_texts is not None:
-            self.teacher_inputs = inputs_of_stages(
-                materials, own, materials.own_texts, report=session.phases, warn=self._warnings.append
-            )
-        self.other_inputs = [
-            self.teacher_inputs
-            if other.texts is materials.teacher_texts
-            else inputs_of_stages(materials, own, other.texts, report=session.phases, warn=self._warnings.append)
-            for other in materials.others
-        ]
-        """As each further teacher reads them."""
+        self.teachers = Teachers(session, materials, own, self.inputs, self._warnings.append)
         self.findings = (
             *materials.findings,
             *own.findings,
@@ -187,8 +165,8 @@ class Experiment:
             say(self.session, warning, level="warning")
         refuse(self.findings)
         teacher = self._teacher()
-        self._prepare_others()
-        answers = self._measure_teacher(teacher)
+        self.teachers.prepare_others(self._guessed)
+        answers = self.teachers.measure(self.logits.get("teacher"), self._advice())
         with self.session.reading("building the student"):
             student = new_student(self.materials, teacher, partial(say, self.session))
         for index, settings in enumerate(self.stages):
@@ -236,8 +214,10 @@ class Experiment:
     ) -> dict[str, Any]:
         materials, dev = self.materials, self.materials.measured
         folder = self.run_dir / "student"
-        models = {"teacher": teacher, "student": student} | ({} if baseline is None else {"baseline": baseline})
-        thresholds = {name: self._thresholds(model, name) for name, model in models.items()}
+        thresholds = {"teacher": self.teachers.thresholds()}
+        for name, model in (("student", student), ("baseline", baseline)):
+            if model is not None:
+                thresholds[name] = chosen_thresholds(self.session, materials, name, [(model, materials)])
         with self.session.phases.writing("saving the student"):
             spec = replace(materials.data.spec, thresholds=thresholds["student"])
             save_model(student, materials.tokenizer, spec, folder)
@@ -247,7 +227,7 @@ class Experiment:
                 "student": dev.all_logits(student, known=self.logits.get(last), report=report, name="student"),
                 "teacher": answers
                 if teacher is None
-                else self._teacher_answers(teacher, None if materials.others else answers, test=True, report=report),
+                else self.teachers.answers(None if materials.others else answers, test=True, report=report),
             }
             if baseline is not None:
                 known = self.logits.get(self.stages[-1].name)
@@ -274,7 +254,7 @@ class Experiment:
             latency = results.measure_latency(timed, dev, report=report)
             report("hashing the models")
             if answers:
-                measured["teacher"]["content"] = self.teacher_content
+                measured["teacher"]["content"] = self.teachers.content
                 if materials.others:
                     measured["teacher"]["models"] = 1 + len(materials.others)
             measured["student"]["content"] = student_hash(self.run_dir)
@@ -290,27 +270,6 @@ class Experiment:
         write_atomic(run_dir / STUDENT / "README.md", card, root=run_dir)
         results.write(self.run_dir, document)
         return document
-
-    def _thresholds(self, model: PreTrainedModel | None, name: str) -> tuple[float, ...]:
-        """From which probability each label applies for a model (a teacher that is None: for its answers), chosen on the
-        training rows; none where 0.5 counts."""
-        materials = self.materials
-        if materials.preset.task.thresholds is None:
-            return ()
-        if model is None:
-            assert materials.answers is not None, "without a teacher there are answers"
-            return best_thresholds(sigmoid(materials.answers.train), materials.train_labels)
-        readers = [(model, materials.teacher_texts if name == "teacher" else materials)]
-        if name == "teacher":
-            readers += [(other.loaded.model, other.texts) for other in materials.others]
-        phase = f"choosing the thresholds of the {name} on the training rows"
-        logits = []
-        with self.session.phases.open(phase) as report:
-            for each, texts in readers:
-                batches = LengthBatches(texts.train, materials.device, texts.dev.pad_id)
-                logits.append(torch.from_numpy(predict(each, batches, report=report, phase=phase)))
-        whole = logits[0] if len(logits) == 1 else self._mean(logits)
-        return best_thresholds(sigmoid(whole.numpy()), materials.train_labels)
 
     def checkpoints_to_delete(self) -> int | None:
         """Bytes of the checkpoints that go when the run has finished; None where they stay, because the preset asks for it
@@ -380,20 +339,6 @@ class Experiment:
         self.findings = (*self.findings, guessed)
         say_finding(self.session, guessed)
 
-    def _prepare_others(self) -> None:
-        """Bring the further teachers to the device, and their outputs into the task's order."""
-        spec = self.materials.data.spec
-        for other in self.materials.others:
-            other.loaded.model.to(self.materials.device).eval().requires_grad_(False)
-            sets = other.texts.dev
-            with self.session.phases.open("finding the order of the teacher's classes") as report:
-                note = settle_order(
-                    other.loaded, spec, sets.tokens[sets.primary],
-                    device=self.materials.device, pad_id=sets.pad_id, report=report,
-                )  # fmt: skip
-            if note:
-                self._guessed(note)
-
     def _trained_the_teacher(self) -> bool:
         """Whether this run itself completed the teacher's stage, in this attempt or an earlier one."""
         if "teacher" in self.finished:
@@ -414,75 +359,15 @@ class Experiment:
             say(self.session, "another run is training the same teacher; waiting for it")
         self.session.phases("waiting for the teacher of another run")
 
-    def _measure_teacher(self, teacher: PreTrainedModel | None) -> LogitsBySplit:
-        """Record the teacher's metrics; returns its logits on dev, which no longer change, and on test where they come from
-        a file. Nothing where a file doesn't answer every row of the primary dev set: then the teacher has no figures."""
-        dev, spec, given = self.materials.dev, self.materials.data.spec, self.materials.answers
-        floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary), dev.groups(dev.primary))[
-            spec.primary
-        ]
-        if teacher is None:
-            assert given is not None, "without a teacher there are answers"
-            self.teacher_content = given.content()
-            answers = given.measured if dev.primary in given.logits else {}
-        else:
-            teacher.requires_grad_(False)
-            with self.session.phases.open("evaluating the teacher") as report:
-                self.teacher_content = content_hash(teacher)
-                answers = self._teacher_answers(teacher, self.logits.get("teacher"), report=report)
-        if not answers:
-            self.session.update(majority=floor, metric_name=spec.primary)
-            return answers
-        metrics = {
-            split: compute(spec, logits, dev.labels(split), dev.groups(split))
-            for split, logits in answers.items()
-            if split in dev.tokens
-        }
-        for split, values in metrics.items():
-            self.session.events.write(
-                "evaluation", stage=None, step=0, model="teacher", split=split, primary=split == dev.primary,
-                metrics=values, best=False,
-            )  # fmt: skip
-        score = metrics[dev.primary][spec.primary]
-        self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
-        if score <= floor:
-            advice = (
-                "check that its answers belong to these rows"
-                if teacher is None
-                else "its tokenizer doesn't know many of the words (see above)"
-                if has(self.findings, "unknown-tokens")
-                else "check that its label names match the task's, or fine-tune it (add [teacher.finetune])"
-                if self.stages[0].role != "teacher"
-                else "fine-tune it for longer or at another learning rate ([teacher.finetune]), or on more examples"
-            )
-            say(
-                self.session,
-                f"the teacher is no better than the majority class: {spec.primary} {units.metric(score)} against "
-                f"{units.metric(floor)}. A student cannot learn the task from it: {advice}",
-                level="warning",
-            )
-        return answers
-
-    def _teacher_answers(
-        self, teacher: PreTrainedModel, known: LogitsBySplit | None, *, test: bool = False, report: Report
-    ) -> LogitsBySplit:
-        """The teacher's logits on the dev sets, and on `test` if asked."""
-        texts = self.materials.teacher_texts
-        dev = texts.measured if test else texts.dev
-        warn = partial(say, self.session, level="warning")
-        several = [teacher_answers(teacher, self.teacher_content, dev, warn=warn, known=known, report=report)]
-        for other in self.materials.others:
-            sets = other.texts.measured if test else other.texts.dev
-            model = other.loaded.model
-            several.append(teacher_answers(model, content_hash(model), sets, warn=warn, report=report))
-        if len(several) == 1:
-            return several[0]
-        return {split: self._mean([torch.from_numpy(each[split]) for each in several]).numpy() for split in dev.tokens}
-
-    def _mean(self, logits: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
-        """The logits that stand for all teachers."""
-        teacher, kind = self.materials.preset.teacher, self.materials.data.spec.kind
-        return combined(logits, teacher.weights, teacher.combine or "probabilities", temperature, kind=kind)
+    def _advice(self) -> str:
+        """What to do where the teacher knows nothing."""
+        if self.materials.answers is not None:
+            return "check that its answers belong to these rows"
+        if has(self.findings, "unknown-tokens"):
+            return "its tokenizer doesn't know many of the words (see above)"
+        if self.stages[0].role != "teacher":
+            return "check that its label names match the task's, or fine-tune it (add [teacher.finetune])"
+        return "fine-tune it for longer or at another learning rate ([teacher.finetune]), or on more examples"
 
     # -- the student
 
@@ -533,7 +418,7 @@ class Experiment:
         models.student.requires_grad_(True)
         sets = materials.teacher_texts.dev if settings.role == "teacher" else materials.dev
         with self.session.reading("preparing the stage") as report:
-            cached_logits = self._logits_of_teacher(settings, models.teacher, tokens, report)
+            cached_logits = self.teachers.logits_for(settings, models.teacher, tokens, report)
         models.student.train()
         words = materials.words_for(settings)
         job = StageJob(settings, models, tokens, cached_logits, words, sets.pad_id, replace(sets))
@@ -582,42 +467,6 @@ class Experiment:
             "best_weights": progress.best_weights,
             "self_teacher": progress.self_teacher,
         }
-
-    def _logits_of_teacher(
-        self, settings: StageSettings, teacher: PreTrainedModel | None, tokens: TokenSet, report: Report
-    ) -> Tensor | None:
-        """The teacher's logits by row of the stage's inputs, where they don't change; None where it computes them in each
-        step, or the stage reads none."""
-        materials = self.materials
-        if materials.answers is not None:
-            reads = "logits" in settings.stage.terms()
-            return torch.from_numpy(materials.answers.train).to(materials.device) if reads else None
-        texts = materials.teacher_texts
-        readers = [(teacher, self.teacher_inputs.get(settings.name, texts.train), texts)]
-        if teacher is not None and self.materials.others:
-            readers += [
-                (other.loaded.model, inputs.get(settings.name, other.texts.train), other.texts)
-                for other, inputs in zip(materials.others, self.other_inputs, strict=True)
-            ]
-        several = [
-            teacher_logits(
-                settings,
-                model,
-                inputs,
-                lengths=tokens.lengths,
-                autocast=materials.accelerator.autocast,
-                precision=materials.precision,
-                device=materials.device,
-                pad_id=read.dev.pad_id,
-                report=report,
-                warn=partial(say, self.session, level="warning"),
-            )
-            for model, inputs, read in readers
-        ]
-        known = [logits for logits in several if logits is not None]
-        if len(known) < 2:
-            return known[0] if known else None
-        return self._mean(known, settings.temperature)
 
     # -- resuming
 
