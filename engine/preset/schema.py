@@ -335,7 +335,7 @@ class Train(Record):
     clip: NotNegative = 1.0
     """Largest gradient norm; 0 switches clipping off."""
     accumulate: Batch = 1
-    """Micro-batches in each optimiser step: less memory, the same result."""
+    """Micro-batches in each optimiser step: less memory, the same step but for the draws of dropout."""
     gradient_checkpointing: bool = False
     """Keep only the input of each layer, and run the layer again in the backward pass: less memory, slower, the same
     result. `accumulate` usually costs less time; this is for a batch whose single pairs don't fit."""

@@ -182,7 +182,7 @@ def test_every_table_and_key_has_a_help_text_on_one_line() -> None:
 
 def test_help_texts_are_in_the_schema() -> None:
     assert SCHEMA["$defs"]["Train"]["properties"]["accumulate"]["description"] == (
-        "Micro-batches in each optimiser step: less memory, the same result."
+        "Micro-batches in each optimiser step: less memory, the same step but for the draws of dropout."
     )
     assert SCHEMA["properties"]["seed"]["description"]
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
