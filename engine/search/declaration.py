@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.errors import CrildError, PresetError
 from engine.preset.field_types import NotNegative, Positive, Record, Seed
+from engine.preset.kinds import MetricName
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_file import read_document
 from engine.preset.toml_lines import KeyPath
@@ -30,8 +31,8 @@ from engine.sweep.spec import (
     words,
 )
 
-METRICS = ("accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman")
-AIMS = ("metric", "latency", "size", *METRICS)
+Aim = Literal["metric", "latency", "size"] | MetricName
+AIMS: tuple[str, ...] = ("metric", "latency", "size", *get_args(MetricName))
 """What can be searched for: "metric" is the task's first; latency and size are the lower the better."""
 LOWER = frozenset({"latency", "size"})
 """Aims of which less is better."""
@@ -40,7 +41,6 @@ METHOD = "method"
 MOST_TRIALS = 10_000
 
 Scalar = str | bool | int | float
-Aim = Literal["metric", "latency", "size", "accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"]
 
 
 class Dimension(Record):

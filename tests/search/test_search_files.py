@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import CrildError, PresetError
+from engine.preset.kinds import KINDS
 from engine.preset.shipped import folder as shipped
 from engine.search.declaration import read_search
 from engine.search.plan import best_preset, plan_search, runs_of_trial
@@ -104,6 +105,11 @@ def test_the_aim_must_be_one_of_the_task(folder: Path) -> None:
     with pytest.raises(PresetError) as caught:
         planned(search_file(folder, text))
     assert caught.value.kind == "aim-of-other-task"
+
+
+@pytest.mark.parametrize("metric", sorted({name for kind in KINDS.values() for name in kind.metrics}))
+def test_every_metric_of_a_task_can_be_the_aim(folder: Path, metric: str) -> None:
+    assert read_search(search_file(folder, f"trials = 3\naim = '{metric}'\n")).aims == (metric,)
 
 
 @pytest.mark.parametrize(
