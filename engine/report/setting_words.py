@@ -79,6 +79,7 @@ def _stage(stage: Mapping[str, Any], train: Mapping[str, Any]) -> str:
         "data",
         "mixup",
         "consistency",
+        "select",
         "epochs",
         "steps",
         "batch_size",

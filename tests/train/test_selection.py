@@ -20,6 +20,7 @@ from engine.train.selection import Chosen
 from engine.train.selection import chosen as choose
 from engine.train.step import StepLosses
 from tests.errors import raises
+from tests.train import test_word_runs
 from tests.train.tiny_run import file_of, make, materials, unmeasured, work
 
 QUICK = (
@@ -188,3 +189,11 @@ def test_a_plan_counts_what_an_epoch_trains_on(folder: Path) -> None:
     planned = {row["name"]: row for row in plan(folder / "plan.toml")["stages"]}
     assert planned["kd"]["examples"] == 7 * 56
     assert planned["kd"]["steps"] == 2 * math.ceil(3 * 56 / 16)
+
+
+def test_of_words_whose_kind_is_recognised_nothing_is_selected(tmp_path: Path) -> None:
+    text = test_word_runs.materials(tmp_path)
+    with raises("select-of-words", "stage.kd.select"):
+        work(
+            make(tmp_path, text, "stage.kd.data={augment={words='delete',copies=2}}", "stage.kd.select={worst=1,of=2}")
+        )
