@@ -30,7 +30,7 @@ from engine.record.files import cause
 from engine.record.own_paths import refuse_own_path
 from engine.sweep.seeds import parse_seeds
 
-_WHOLE = ("mixup", "consistency", "objectives", "data")  # tables of a stage that a file replaces as wholes
+_WHOLE = ("mixup", "consistency", "select", "objectives", "data")  # tables of a stage that a file replaces as wholes
 
 
 def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> Path:

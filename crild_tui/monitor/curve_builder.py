@@ -31,6 +31,7 @@ MAX_MODELS = 16
 _STEP_VALUES = {
     "loss": "loss", "examples/s": "examples_per_second", "tokens/s": "tokens_per_second",
     "learning rate": "learning_rate", "gradient norm": "gradient_norm", "memory": "memory",
+    "divergence of chosen": "divergence", "divergence of candidates": "candidates_divergence",
 }  # fmt: skip
 """Columns of the values of steps, and the fields of the events that they hold."""
 _EVALUATED_LOSSES = {"loss": "loss", "label loss": "label_loss"}

@@ -80,7 +80,7 @@ class Curves:
     """All curves of one run.
 
     steps: values `loss`, `consistency`, `weight` (of the consistency), `learning rate`, `gradient norm`, `examples/s`,
-    `tokens/s` and `memory` (bytes), and the terms of the loss.
+    `tokens/s`, `memory` (bytes), `divergence of chosen` and `divergence of candidates` (`select`), and the terms of the loss.
     evaluations: by model (`student`, `self-teacher`, `teacher`, `baseline`; a second dev set as `student (mismatched)`),
     a value for each metric, `loss` (the stage's, on dev, with its terms) and `label loss`.
     complete: False while only a sample of a long run has been read.

@@ -86,8 +86,13 @@ def mirrored_cuts(size: int, n: int) -> list[int]:
     return [pairs * part // count for part in range(count + 1)] if count else [0]
 
 
-def epoch_batches(lengths: npt.NDArray[np.int64], batch_size: int, seed: Sequence[int]) -> list[Indices]:
-    """The batches of one epoch: int64 arrays of rows, every row exactly once.
+def epoch_batches(
+    lengths: npt.NDArray[np.int64],
+    batch_size: int,
+    seed: Sequence[int],
+    times: npt.NDArray[np.int64] | None = None,
+) -> list[Indices]:
+    """The batches of one epoch: int64 arrays of rows, every row exactly once, or as often as `times` (rows,) says.
 
     The rows are shuffled and cut into pools of `POOL` batches; each pool is sorted by length, so that the examples of
     a batch need little padding; the batches are cut from it and shuffled over the whole epoch. Within a batch the order
@@ -99,6 +104,8 @@ def epoch_batches(lengths: npt.NDArray[np.int64], batch_size: int, seed: Sequenc
         raise ValueError(f"a batch cannot hold {batch_size} examples")
     generator = np.random.default_rng(list(seed))
     order = generator.permutation(len(lengths))
+    if times is not None:
+        order = np.repeat(order, times[order])
     batches: list[Indices] = []
     for start in range(0, len(order), POOL * batch_size):
         pool = order[start : start + POOL * batch_size]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine.data.corpus import load_corpus
 from engine.data.dev_split import draw_holdout
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 _OF_ALL_ROWS = ("files", "source", "revision", "max_length", "examples", "label_noise", "holdout", "measure_holdout")
 """Settings of a custom task that don't decide what its files hold."""
 
-__all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision", "source_name"]
+__all__ = ["StageInputs", "inputs_for", "load_corpus", "load_task", "resolve_revision", "source_name"]
+
+
+class StageInputs(NamedTuple):
+    """The training inputs of a stage."""
+
+    rows: Sequence[Example]
+    findings: tuple[Finding, ...] = ()
+    of_task: int = 0
+    """How many of them, the last ones, are rows of the task beside rows of files."""
 
 
 def load_task(task: Task, *, report: Report = unreported) -> TaskData:
@@ -53,9 +62,8 @@ def inputs_for(
     data: TaskData,
     *,
     report: Report = unreported,
-) -> tuple[Sequence[Example], tuple[Finding, ...]]:
-    """The training inputs of a stage, and findings about them: from the run's task with labels, from a corpus, another task
-    or unlabelled files without.
+) -> StageInputs:
+    """The training inputs of a stage: from the run's task with labels, from a corpus, another task or unlabelled files without.
 
     `source` is the preset's `stage.data`, whose copies (`augment`) are not made here; `task` the run's task, whose `data_seed` counts (another task has its own), and
     `data` what it holds.
@@ -63,16 +71,16 @@ def inputs_for(
     from engine.preset.schema import Corpus, OtherTask, TaskCopies
 
     if source == "task":
-        return data.train, ()
+        return StageInputs(data.train)
     if isinstance(source, TaskCopies):
-        return Examples.of(data.train).unlabelled(), ()
+        return StageInputs(Examples.of(data.train).unlabelled())
     if isinstance(source, Corpus):
-        return load_corpus(source, task.data_seed, report=report), ()
+        return StageInputs(load_corpus(source, task.data_seed, report=report))
     if isinstance(source, OtherTask):
-        return Examples.of(load_task(source.task, report=report).train).unlabelled(), ()
+        return StageInputs(Examples.of(load_task(source.task, report=report).train).unlabelled())
     from engine.data.unlabelled import unlabelled_inputs
 
-    return unlabelled_inputs(source, task, data, report=report)
+    return StageInputs(*unlabelled_inputs(source, task, data, report=report))
 
 
 def source_name(task: Task, split: str) -> str:

@@ -96,7 +96,7 @@ def _unlabelled(preset: Preset, data: TaskData, report: Report) -> Iterator[tupl
         if isinstance(stage.data, UnlabelledFiles):
             stages.setdefault(stage.data.model_dump_json(), []).append(stage)
     for alike in stages.values():
-        inputs, findings = inputs_for(alike[0].data, preset.task, data, report=report)
+        inputs, findings, _ = inputs_for(alike[0].data, preset.task, data, report=report)
         yield f"inputs of {', '.join(stage.name for stage in alike)}", Examples.of(inputs), findings
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.data.examples import Examples
 from engine.data.unlabelled import Keys, first_of, text_key
@@ -49,6 +50,11 @@ class Pool:
     path: Path
     rows: int
     """Copies in it."""
+
+    def copied_rows(self) -> npt.NDArray[np.int64]:
+        """The number of the row that each copy is one of, (copies,)."""
+        with self.path.open("rb") as file:
+            return np.fromiter((json.loads(line)["row"] for line in file), np.int64, self.rows)
 
 
 def made_pool(key: str, rows: Examples, taken: Keys, copies: Copies, what: str, report: Report) -> Pool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,9 @@ from engine.preset.text import plain
 from engine.record.files import cause, why_unreadable
 from engine.record.paths import cache_dir
 from engine.record.phases import Report, unreported
+
+if TYPE_CHECKING:
+    from engine.data.candidates import Candidates
 
 FOLDER = "tokens"
 """Subfolder of the cache directory."""
@@ -64,7 +67,7 @@ class TokenSet:
     (labels by word) (answers,), None if an example has no label; `cut`
     counts the rows that were truncated; `content` is a hash of texts, tokenizer and length: sets with the same hash have
     the same tokens in the same order (ids, labels and groups may differ). `groups` are
-    those of `Examples`; of labels by word, the row of each answer, (answers,).
+    those of `Examples`; of labels by word, the row of each answer, (answers,). `candidates` are None where every row is read.
     """
 
     ids: Sequence[str]
@@ -77,9 +80,15 @@ class TokenSet:
     words: npt.NDArray[np.int32] | None = None
     lost: tuple[int, int] = (0, 0)
     groups: npt.NDArray[np.int64] | None = None
+    candidates: Candidates | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def per_epoch(self) -> int:
+        """Inputs that an epoch trains on."""
+        return len(self) if self.candidates is None else self.candidates.per_epoch
 
     @cached_property
     def answer_tokens(self) -> npt.NDArray[np.int64]:

@@ -36,8 +36,9 @@ Keys = npt.NDArray[np.int64]
 
 def unlabelled_inputs(
     source: UnlabelledFiles, task: Task, data: TaskData, *, report: Report = unreported
-) -> tuple[Examples, tuple[Finding, ...]]:
-    """The inputs of a stage that reads unlabelled files, and findings that say which rows were left out.
+) -> tuple[Examples, tuple[Finding, ...], int]:
+    """The inputs of a stage that reads unlabelled files, findings that say which rows were left out, and how many of the inputs,
+    the last ones, are rows of the task.
 
     Left out are rows without text, rows that repeat an earlier one, and rows of a dev or test set (texts are compared
     without regard to white space). `with_task` adds the task's training rows, without their labels; of the files' rows,
@@ -63,9 +64,9 @@ def unlabelled_inputs(
         sentence = f"every row of {name} is also a row of {where}, so there is nothing more to learn from"
         raise DataError(sentence, kind="no-new-rows", file=str(files[0]))
     if not source.with_task:
-        return own, tuple(findings)
+        return own, tuple(findings), 0
     if source.with_task is True:
-        return Examples.joined([own, train], "input"), tuple(findings)
+        return Examples.joined([own, train], "input"), tuple(findings), len(train)
     share = float(source.with_task)
     count = max(1, round(share / (1 - share) * len(own)))
     times, rest = divmod(count, len(train))
@@ -76,7 +77,7 @@ def unlabelled_inputs(
     )
     facts = {"rows": len(own), "of_task": count, "training_rows": len(train)}
     findings.append(Finding(sentence, kind="share-of-task", severity="note", facts=facts))
-    return Examples.joined([own, *[train] * times, drawn], "input"), tuple(findings)
+    return Examples.joined([own, *[train] * times, drawn], "input"), tuple(findings), count
 
 
 def first_of(keys: Keys, taken: Keys) -> npt.NDArray[np.int64]:

@@ -132,19 +132,28 @@ def logits(
         anneal: what the teacher's logits are multiplied by, with `mse`: `annealing.factor` of the step.
         lam: λ of the mixed inputs, which only labels by word need; None when they are not mixed.
     """
-    cool, target = at_least_fp32(student) / temperature, at_least_fp32(teacher.detach()) / temperature
-    if kind == "regression" or mse:
-        values = _mean_square(cool, anneal * target)
-    elif kind == "multilabel":
-        values = _bernoulli_kl(cool, target).mean(-1) * temperature**2
+    if mse:
+        values = _mean_square(
+            at_least_fp32(student) / temperature, anneal * (at_least_fp32(teacher.detach()) / temperature)
+        )
     else:
-        target = target.log_softmax(-1)
-        values = (target.exp() * (target - cool.log_softmax(-1))).sum(-1) * temperature**2
+        values = divergence(student, teacher, temperature=temperature, kind=kind)
     if kind != WORD_LABELS:
         return total(values, examples(rows))
     first = rows.bool().to(values.dtype)
     weights = first if lam is None else lam * first + (1 - lam) * first.flip(0)
     return (weights * values).sum(), rows.bool().sum()
+
+
+def divergence(student: Tensor, teacher: Tensor, *, temperature: float = 1.0, kind: Kind = "classification") -> Tensor:
+    """The value of the objective `logits` for each answer, (batch,) or (batch, length) of labels by word; arguments as there."""
+    cool, target = at_least_fp32(student) / temperature, at_least_fp32(teacher.detach()) / temperature
+    if kind == "regression":
+        return _mean_square(cool, target)
+    if kind == "multilabel":
+        return _bernoulli_kl(cool, target).mean(-1) * temperature**2
+    target = target.log_softmax(-1)
+    return (target.exp() * (target - cool.log_softmax(-1))).sum(-1) * temperature**2
 
 
 def labels(

@@ -37,6 +37,8 @@ _STAND_INS: dict[str, Any] = {
     "train": "stand-in",
     "corpus": "stand/in",
     "words": "delete",
+    "worst": 1,
+    "of": 1,
 }
 
 

@@ -16,7 +16,18 @@ from engine.preset.names import (
     SCORES,
     TOY_TASKS,
 )
-from engine.preset.schema import Architecture, Augment, Columns, OtherTask, Preset, Stage, Student, Task, Teacher
+from engine.preset.schema import (
+    Architecture,
+    Augment,
+    Columns,
+    OtherTask,
+    Preset,
+    Select,
+    Stage,
+    Student,
+    Task,
+    Teacher,
+)
 from engine.preset.toml_lines import KeyPath
 
 _OF_A_MODEL = ("revision", "trust_remote_code", "tokenizer", "labels", "architecture", "finetune", "others")
@@ -208,6 +219,8 @@ def of_stage(stage: Stage) -> Iterator[Fault]:
     yield from _options(stage)
     if stage.augment is not None:
         yield from _augment(stage.augment)
+    if stage.select:
+        yield from _select(stage, stage.select)
     for name, term in terms.items():
         layer_map = term.layer_map or stage.layer_map
         if layer_map == "alp" and name in LAYER_OBJECTIVES - ALP_OBJECTIVES:
@@ -234,6 +247,33 @@ def _augment(augment: Augment) -> Iterator[Fault]:
         if augment.words != "mlm" and getattr(augment, key) is not None:
             sentence = f'{key} is for words = "mlm"; "{augment.words}" needs no model'
             yield Fault((f"data.augment.{key}", "data.augment.words"), sentence, "option-of-masked-words")
+
+
+def _select(stage: Stage, select: Select) -> Iterator[Fault]:
+    """What there is to choose from, and by which answers."""
+    if stage.data == "task":
+        sentence = (
+            "select chooses among changed copies or unlabelled rows, and this stage reads the task's rows alone: set data, as "
+            '{ augment = { words = "delete", copies = 8 } }'
+        )
+        yield Fault(("select", "data"), sentence, "select-without-candidates")
+    if stage.terms() and "logits" not in stage.terms():
+        sentence = (
+            "select compares the student's answers with the teacher's: add the logits objective, or leave out select"
+        )
+        yield Fault(("select", "objectives"), sentence, "select-without-logits")
+    if stage.mixup:
+        sentence = "select compares answers to clean inputs, and mixup trains on mixed ones: set mixup = false, or leave out select"
+        yield Fault(("select", "mixup"), sentence, "select-and-mixup")
+    if select.worst > select.of:
+        sentence = f"select takes worst = {select.worst} of {select.of} inputs: set worst to {select.of} at most"
+        yield Fault(("select.worst", "select.of"), sentence, "select-more-than-compared")
+    if stage.augment is not None and stage.augment.copies % select.of:
+        sentence = (
+            f"of = {select.of} does not divide the {stage.augment.copies} copies of each row, which are compared in groups of "
+            "that many: change select.of or data.augment.copies"
+        )
+        yield Fault(("select.of", "data.augment.copies"), sentence, "select-uneven-groups")
 
 
 def _options(stage: Stage) -> Iterator[Fault]:
@@ -304,6 +344,9 @@ def _stages(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
         sentence = f"class_weights are for classes; the labels of {preset.task.name} are scores"
         yield Fault(("train.class_weights", "task.kind"), sentence, "class-weights-of-scores")
     for name, stage in zip(stage_names, preset.stage, strict=True):
+        if stage.select and preset.task.kind == WORD_LABELS:
+            sentence = f"the stage {name} has select, which compares answers to texts, and in this task each word has a label: leave it out"
+            yield Fault((f"stage.{name}.select", "task.kind"), sentence, "select-of-words")
         parts = preset.train.accumulate if stage.accumulate is None else stage.accumulate
         emd = {name for name, term in stage.terms().items() if (term.layer_map or stage.layer_map) == "emd"}
         if parts > 1 and EMD_OBJECTIVES & emd:

@@ -494,6 +494,15 @@ class UnlabelledFiles(Record):
     """Changed copies of these inputs, besides them."""
 
 
+class Select(Record):
+    """Train on those of a stage's inputs from which the student, as it is then, has most to learn (after Glitter)."""
+
+    worst: Annotated[int, Field(ge=1, le=1000)]
+    """How many of each `of` are trained on: those whose answers differ most from the teacher's."""
+    of: Annotated[int, Field(ge=1, le=1000)]
+    """How many are compared: changed copies of one row (a divisor of `copies`), or, without copies, rows drawn in each epoch."""
+
+
 def _data_form(value: object) -> str:
     for key, record in (("task", OtherTask), ("files", UnlabelledFiles)):
         if isinstance(value, record) or (isinstance(value, dict) and key in value):
@@ -537,6 +546,12 @@ class Stage(Record):
         Annotated[Consistency, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False
     """Pull the student towards a target on the clean inputs; false switches an inherited table off."""
+    select: Annotated[
+        Annotated[Select, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
+    ] = False
+    """Before each step, choose the inputs whose answers differ most from the teacher's, of changed copies or unlabelled rows;
+    the task's own rows always stay. Costs a forward pass of the student for each input compared. false switches an inherited
+    table off."""
     padding: Literal["released"] | None = None
     """"released": treat padding as the released CR-ILD code does, and pad every batch to max_length. Only for
     comparisons with that code; otherwise padding is never data."""

@@ -25,6 +25,7 @@ _IN_WORDS = {
     "with_task": "true, false or a share above 0 and below 1",
     "mixup": "false or a table, as { alpha = 1.0 }",
     "consistency": "false or a table, as { weight = 0.1 }",
+    "select": "false or a table, as { worst = 2, of = 8 }",
     "device": '"auto", "cpu", "mps", "cuda" or "cuda:1"',
     "classes": 'a table with the column of each class, as { positive = "p_pos", negative = "p_neg" }',
     "others": 'a table with a teacher for each name, as { large = { model = "folder" } }',

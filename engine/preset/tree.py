@@ -80,7 +80,13 @@ def build(value: object, file: str, lines: Mapping[KeyPath, int], path: KeyPath 
     return Node(value, file, line)
 
 
-_WHOLE = ("objectives", "mixup", "consistency", "data")  # of a stage: half of one and half of another makes no sense
+_WHOLE = (
+    "objectives",
+    "mixup",
+    "consistency",
+    "select",
+    "data",
+)  # of a stage: half of one and half of another makes no sense
 _DEPENDENTS = {
     # Another value under the first key makes the others meaningless: they describe the model or task it replaces.
     ("task", "name"): ("title", "revision", "files", "columns", "kind", "dev_share", "metrics"),
@@ -111,7 +117,7 @@ _WITHOUT_SOURCE = ("toy-", "custom")  # beginnings of the names of tasks that ta
 def merge(base: Node, over: Node, path: KeyPath = ()) -> Node:
     """`over` on `base`: tables key by key, everything else replaced.
 
-    A stage's objectives, mixup, consistency and data are replaced as wholes. Naming another task, teacher or initial
+    A stage's objectives, mixup, consistency, select and data are replaced as wholes. Naming another task, teacher or initial
     model drops the settings of the one before; epochs and steps displace each other, as do a teacher's model and answers.
     """
     if not over.is_table:

@@ -79,6 +79,7 @@ def _stage(stage: Mapping[str, Any], train: Mapping[str, Any]) -> str:
         "data",
         "mixup",
         "consistency",
+        "select",
         "epochs",
         "steps",
         "batch_size",
@@ -174,6 +175,12 @@ def _options(label: str, first: str) -> Words:
     return words
 
 
+def _select(value: Any) -> str | None:
+    if not isinstance(value, Mapping):
+        return None  # switched off
+    return f"the worst {_value(value.get('worst', '?'))} of {_value(value.get('of', '?'))} inputs"
+
+
 def _evaluate(value: Any) -> str | None:
     return None if value == "epoch" else f"evaluated every {_value(value)} steps"
 
@@ -212,6 +219,7 @@ _LOOP: Mapping[str, Words] = {
     "data": _unless("task", lambda value: f"data {_value(value)}"),
     "mixup": _options("mixup", "alpha"),
     "consistency": _options("consistency", "weight"),
+    "select": _select,
     "epochs": _counted("epoch"),
     "steps": _counted("step"),
     "batch_size": _labelled("batch"),

@@ -12,7 +12,7 @@ Event = Mapping[str, Any]
 
 KINDS = frozenset({"run_started", "step", "evaluation"})
 """The kinds of events that curves are made of."""
-_NO_CURVE = frozenset({"v", "t", "step", "ranks"})
+_NO_CURVE = frozenset({"v", "t", "step", "ranks", "candidates", "chosen"})
 """Fields of a step event that are numbers or hold them, and are no curves."""
 _WITHOUT_PLACE = frozenset({"loss", "label_loss"})
 

@@ -13,7 +13,7 @@ import torch
 from engine.data.content import rows_hash
 from engine.data.examples import Examples
 from engine.data.findings import Finding
-from engine.data.pool import Copies, Input, made_pool
+from engine.data.pool import Copies, Input, Pool, made_pool
 from engine.data.tokens import tokenizer_hash
 from engine.data.types import TaskData
 from engine.data.unlabelled import keys_of, read_pool
@@ -46,8 +46,8 @@ def with_copies(
     precision: str,
     device: torch.device,
     report: Report = unreported,
-) -> tuple[Examples, tuple[Finding, ...]]:
-    """The rows, then changed copies of them, and a finding that says how many.
+) -> tuple[Examples, tuple[Finding, ...], Pool]:
+    """The rows, then changed copies of them, a finding that says how many, and the pool that they are read from.
 
     No copy repeats another one, one of the rows, or one of the task's training, dev and test rows. Copies are a function of
     the row's number and `augment.seed`; of a pair, each changes one side. The pool is kept under a hash of all texts, of the
@@ -97,9 +97,8 @@ def with_copies(
     )
     facts = {"rows": len(rows), "copies": pool.rows, "left_out": left_out, "words": augment.words}
     finding = Finding(sentence, kind="copies-of-rows", severity="note", facts=facts)
-    return Examples.joined([rows, read_pool(pool.path, is_pair=rows.pairs is not None, report=report)], "input"), (
-        finding,
-    )
+    copies = read_pool(pool.path, is_pair=rows.pairs is not None, report=report)
+    return Examples.joined([rows, copies], "input"), (finding,), pool
 
 
 def _by_rule(augment: Augment, share: float) -> Copies:

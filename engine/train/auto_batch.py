@@ -136,7 +136,7 @@ def _search(
         seconds = examples = 0.0
         try:
             for settings, tokens in stages:
-                count = settings.total_steps(len(tokens)) * settings.batch_size
+                count = settings.total_steps(tokens.per_epoch) * settings.batch_size
                 sized = replace(settings, batch_size=size)
                 steps = (time_steps(sized, models[settings.name], tokens, materials) for _ in range(REPEATS))
                 seconds += count / size * min(steps)

@@ -217,6 +217,10 @@ def _stage(stage: Stage) -> str:
         parts.append(f"sees {blends} (mixup)")
     if stage.consistency:
         parts.append("is kept close to its own moving average (consistency)")
+    if stage.select:
+        parts.append(
+            f"is trained on the {stage.select.worst} of every {stage.select.of} inputs whose answers differ most from the teacher's"
+        )
     return listed(parts, "and")
 
 

@@ -43,7 +43,9 @@ from engine.train.materials import (
 )
 from engine.train.missing_sources import missing_sources
 from engine.train.optim import Optimiser
+from engine.train.row_order import choices_of
 from engine.train.run_findings import Reader, refuse, stage_findings
+from engine.train.selection import chosen
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import peak_memory
@@ -167,15 +169,15 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
             settings, student, teacher if settings.role == "student" else None, materials.device
         )  # fmt: skip
         stored = of_teacher and facts["cached"]
-        steps = 0 if stored else settings.total_steps(len(tokens))
+        steps = 0 if stored else settings.total_steps(tokens.per_epoch)
         report(f"timing steps of stage {settings.name}")
         rows.append(
             {
                 "name": settings.name,
                 "steps": steps,
                 "examples": len(tokens),
-                "epochs": round(steps / settings.steps_per_epoch(len(tokens)), 3),
-                "evaluations": -(-steps // settings.evaluation_interval(len(tokens))),
+                "epochs": round(steps / settings.steps_per_epoch(tokens.per_epoch), 3),
+                "evaluations": -(-steps // settings.evaluation_interval(tokens.per_epoch)),
                 "seconds": round(steps * time_steps(settings, models, tokens, materials), 1) if steps else 0.0,
             }
         )
@@ -261,9 +263,12 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
     optimiser = Optimiser([models.student, models.projections], peak=0.0, weight_decay=0.0, clip=settings.clip)
     batches = epoch_batches(tokens.lengths, settings.batch_size, [0])
     longest = max(batches, key=lambda rows: int(tokens.lengths[rows].max()))
+    choices = choices_of(settings, tokens.lengths, 0, tokens.candidates) if tokens.candidates else []
     times = []
-    for rows in (longest, *batches[:TIMED_STEPS]):
+    for number, rows in enumerate((longest, *batches[:TIMED_STEPS])):
         began = time.perf_counter()
+        for choice in choices[number : number + 1]:
+            chosen(choice, losses, tokens, device=materials.device, pad_id=materials.pad_id)
         lam = 0.7 if settings.mixup else None
         pad_to = settings.pad_to
         counts = Counts.of(

@@ -146,7 +146,7 @@ class Experiment:
         session.phases("hashing data and models")
         self.content = inputs_of(materials, own.rows)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
-        self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
+        self.totals = [stage.total_steps(self._tokens_of(stage).per_epoch) for stage in self.stages]
         session.phases("verifying checkpoints")
         self.resumption = resumption(checkpoints, self.stages, self.totals)
         self.saved = dict(self.resumption.newest)

@@ -194,7 +194,7 @@ class StageRun:
 
     def _evaluation_due(self) -> bool:
         """Whether the stage is to be evaluated after the present step, and has not been."""
-        step, interval = self.progress.step, self.settings.evaluation_interval(len(self.tokens))
+        step, interval = self.progress.step, self.settings.evaluation_interval(self.tokens.per_epoch)
         return step > 0 and (step % interval == 0 or step == self.total) and not self._is_evaluated()
 
     def _is_evaluated(self) -> bool:

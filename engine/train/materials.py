@@ -7,12 +7,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.data.answers import Answers, agreement_findings, load_answers
+from engine.data.candidates import STAYS, Candidates
 from engine.data.class_weights import class_weights
 from engine.data.examples import Examples
 from engine.data.findings import Finding
@@ -20,7 +23,7 @@ from engine.data.load import inputs_for, load_task, source_name
 from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TEST, Example, TaskData, TaskSpec
-from engine.errors import ModelError
+from engine.errors import ModelError, PresetError
 from engine.models.attention import choose_attention
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
@@ -268,30 +271,67 @@ class StageRows:
 
     rows: Mapping[str, Sequence[Example]]
     findings: tuple[Finding, ...]
+    candidates: Mapping[str, Candidates]
+    """Of the stages that choose among their rows."""
 
 
 def rows_of_stages(materials: Materials, *, copies: bool = True, report: Report = unreported) -> StageRows:
     """The rows of the stages with data of their own, and the copies of them that a stage asks for.
 
     Without `copies` the rows themselves stand for their copies: to time steps without making any. Raises DataError for data
-    that cannot be used, ModelError for a masked language model that cannot.
+    that cannot be used, ModelError for a masked language model that cannot, PresetError for `select` in a task of words.
     """
     rows: dict[str, Sequence[Example]] = {}
     findings: list[Finding] = []
+    candidates: dict[str, Candidates] = {}
     for stage in materials.preset.stage:
-        if stage.data != "task":
-            inputs, found = inputs_for(stage.data, materials.preset.task, materials.data, report=report)
-            if stage.augment is not None and copies:
-                inputs, made = with_copies(
-                    Examples.of(inputs), stage.augment, materials.data,
-                    precision=materials.precision, device=materials.device, report=report,
-                )  # fmt: skip
-                found = (*found, *made)
-            elif stage.augment is not None:
-                inputs = Examples.joined([Examples.of(inputs)] * (stage.augment.copies + 1), "input")
-            rows[stage.name] = inputs
-            findings += [finding for finding in found if finding not in findings]
-    return StageRows(rows, tuple(findings))
+        if stage.data == "task":
+            continue
+        rows[stage.name], found, groups = _rows_of_stage(materials, stage, copies=copies, report=report)
+        if stage.select:
+            if materials.data.spec.kind == WORD_LABELS:
+                sentence = "answers to texts are compared, and in this task each word has a label: leave out select"
+                raise PresetError.single(sentence, kind="select-of-words", key=f"stage.{stage.name}.select")
+            candidates[stage.name] = Candidates(groups(), stage.select.worst, stage.select.of)
+            found = (*found, _choice_finding(stage.name, candidates[stage.name]))
+        findings += [finding for finding in found if finding not in findings]
+    return StageRows(rows, tuple(findings), candidates)
+
+
+def _rows_of_stage(
+    materials: Materials, stage: Stage, *, copies: bool, report: Report
+) -> tuple[Sequence[Example], tuple[Finding, ...], Callable[[], npt.NDArray[np.int64]]]:
+    """The rows of a stage with data of its own, findings, and a function that gives the group of each row for `Candidates`: of
+    copies the row that they are copies of; without copies, all rows but the task's are in one."""
+    inputs, found, of_task = inputs_for(stage.data, materials.preset.task, materials.data, report=report)
+    own = len(inputs)
+    if stage.augment is None:
+        return inputs, found, lambda: np.repeat((0, STAYS), (own - of_task, of_task))
+    if not copies:
+        times = stage.augment.copies
+        whole = Examples.joined([Examples.of(inputs)] * (times + 1), "input")
+        return whole, found, lambda: np.concatenate((np.full(own, STAYS), np.tile(np.arange(own), times)))
+    copied, made, pool = with_copies(
+        Examples.of(inputs), stage.augment, materials.data,
+        precision=materials.precision, device=materials.device, report=report,
+    )  # fmt: skip
+    return copied, (*found, *made), lambda: np.concatenate((np.full(own, STAYS), pool.copied_rows()))
+
+
+def _choice_finding(stage: str, candidates: Candidates) -> Finding:
+    compared, per_epoch = int(np.count_nonzero(candidates.groups != STAYS)), candidates.per_epoch
+    facts = {
+        "stage": stage,
+        "compared": compared,
+        "worst": candidates.worst,
+        "of": candidates.of,
+        "per_epoch": per_epoch,
+    }
+    sentence = (
+        f"stage {stage} trains on {per_epoch:,} inputs in each epoch: of {compared:,} it chooses, as it trains, the "
+        f"{candidates.worst:,} of every {candidates.of:,} whose answers differ most from the teacher's"
+    )
+    return Finding(sentence, kind="inputs-chosen", severity="note", facts=facts)
 
 
 def inputs_of_stages(
@@ -314,7 +354,8 @@ def inputs_of_stages(
         tokenizer, length = materials.tokenizer if texts is None else texts.tokenizer, preset.task.max_length
         what = f"inputs of stage {stage.name}"
         by_word = materials.data.spec.kind == WORD_LABELS
-        return tokenise(own.rows[stage.name], tokenizer, length, by_word=by_word, report=report, what=what, warn=warn)
+        tokens = tokenise(own.rows[stage.name], tokenizer, length, by_word=by_word, report=report, what=what, warn=warn)
+        return replace(tokens, candidates=own.candidates.get(stage.name))
 
     return {stage.name: of(stage) for stage in preset.stage}
 
@@ -326,7 +367,7 @@ def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> 
     """
     kind = data.spec.kind
     students = [student_stage(preset, stage, kind=kind) for stage in preset.stage]
-    steps = sum(stage.total_steps(len(inputs[stage.name])) for stage in students)
+    steps = sum(stage.total_steps(inputs[stage.name].per_epoch) for stage in students)
     first = teacher_stage(preset, kind=kind)
     last = baseline_stage(preset, steps, kind=kind)
     weights = class_weights(preset.train.class_weights, data)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.batches import Indices, epoch_batches
+from engine.data.candidates import Candidates, Choice
 from engine.train import seeding
 from engine.train.settings import StageSettings
 
@@ -16,12 +17,28 @@ def batches_of(settings: StageSettings, lengths: npt.NDArray[np.int64], epoch: i
     return epoch_batches(lengths, settings.batch_size, entropy)
 
 
-def rows_read(settings: StageSettings, lengths: npt.NDArray[np.int64]) -> Indices:
-    """The rows that the whole stage reads, ascending: all of them, or those of its first steps if it ends within an epoch.
+def choices_of(
+    settings: StageSettings, lengths: npt.NDArray[np.int64], epoch: int, candidates: Candidates
+) -> list[Choice]:
+    """What the steps of one epoch choose from, one for each step, where a stage has candidates."""
+    seeds = [
+        seeding.key(settings.seed, purpose, settings.name, epoch) for purpose in (seeding.ORDER, seeding.CANDIDATES)
+    ]
+    return candidates.choices(lengths, settings.batch_size, *seeds)
+
+
+def rows_read(settings: StageSettings, lengths: npt.NDArray[np.int64], candidates: Candidates | None = None) -> Indices:
+    """The rows that the whole stage reads or compares, ascending: all of them, or those of its first steps if it ends within an
+    epoch.
 
     The same whether the stage starts, resumes, or ends early.
     """
-    steps = settings.total_steps(len(lengths))
-    if steps >= settings.steps_per_epoch(len(lengths)):
+    per_epoch = len(lengths) if candidates is None else candidates.per_epoch
+    steps = settings.total_steps(per_epoch)
+    if steps >= settings.steps_per_epoch(per_epoch):
         return np.arange(len(lengths), dtype=np.int64)
-    return np.sort(np.concatenate(batches_of(settings, lengths, epoch=0)[:steps]))
+    if candidates is None:
+        read = batches_of(settings, lengths, epoch=0)[:steps]
+    else:
+        read = [choice.rows for choice in choices_of(settings, lengths, 0, candidates)[:steps]]
+    return np.sort(np.concatenate(read))

@@ -9,7 +9,7 @@ import torch
 
 # The purpose of a draw is part of its key, so that two draws at one step are independent. 3 and 5 are reserved: the
 # numbers of the others must never change, or old runs could not be repeated.
-ORDER, MIXUP, DROPOUT, PROJECTION, NOISE, COPIES, LAYERS = 0, 1, 2, 4, 6, 7, 8
+ORDER, MIXUP, DROPOUT, PROJECTION, NOISE, COPIES, LAYERS, CANDIDATES = 0, 1, 2, 4, 6, 7, 8, 9
 
 
 def key(seed: int, purpose: int, stage: str, *position: int) -> list[int]:

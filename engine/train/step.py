@@ -18,7 +18,7 @@ from engine.distill.activations import Activations, ActivationSpec
 from engine.distill.layer_maps import Flow
 from engine.distill.mixup import mix_answers, mix_tokens
 from engine.distill.model_shape import ModelShape
-from engine.distill.objectives import OBJECTIVES
+from engine.distill.objectives import OBJECTIVES, divergence
 from engine.distill.terms import (
     Term,
     bind,
@@ -245,6 +245,19 @@ class StepLosses:
         """What a term reads of the teacher on an unmixed batch; None without a teacher."""
         with self.autocast():
             return self._teacher_activations(part, None, "padding", answers_share=None)
+
+    def divergences(self, part: Batch) -> Tensor:
+        """How far the student's answers to some rows are from the teacher's (batch,), without dropout and gradient.
+
+        On the host in double precision, since answers that agree differ in their last digits. For stages whose teacher logits
+        are known (`teacher_logits`).
+        """
+        if self.teacher_logits is None:
+            raise ValueError("divergences need the teacher's logits")
+        with torch.no_grad(), _evaluating(self.models.student), self.autocast():
+            answers = self.student(part).tensor("logits")
+        mine, theirs = (logits.cpu().double() for logits in (answers, self.teacher_logits[part.index]))
+        return divergence(mine, theirs, temperature=self.settings.temperature, kind=self.settings.kind)
 
     def begin_step(self, step: int, steps: int, *, epoch: int) -> None:
         """Set what depends on the position in the stage: layer maps that each epoch draws, and the annealing of logits.

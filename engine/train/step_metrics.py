@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
 
+from engine.train.selection import Chosen
 from engine.train.step import Losses
 
 
@@ -40,6 +42,12 @@ class StepMetrics:
         self.steps += 1
         self.examples += examples
         self.tokens += tokens
+
+    def chose(self, found: Chosen) -> None:
+        """What a step chose of its candidates."""
+        self.candidates += len(found.compared)
+        self.chosen += len(found.worst)
+        self.divergences += (float(found.worst.sum()), float(found.compared.sum()))
 
     def share(self, terms: Iterable[str], total: Callable[[Tensor], Tensor], *, consistency: bool) -> None:
         """Replace each sum of losses by that of all processes. `total` sums a tensor over them, in place.
@@ -73,6 +81,11 @@ class StepMetrics:
         if "consistency" in means:
             metrics["consistency"] = means["consistency"]
             metrics["consistency_weight"] = self.consistency_weight
+        if self.candidates:
+            metrics |= {"candidates": self.candidates, "chosen": self.chosen}
+            metrics["divergence"], metrics["candidates_divergence"] = (
+                self.divergences / (self.chosen, self.candidates)
+            ).tolist()
         self.clear()
         return metrics
 
@@ -96,6 +109,9 @@ class StepMetrics:
         self.terms: dict[str, Tensor] = {}
         self.steps = self.examples = self.tokens = 0
         self.rate = self.consistency_weight = 0.0
+        self.candidates = self.chosen = 0
+        self.divergences = np.zeros(2)
+        """Sums over the chosen, and over all candidates."""
         self.began = time.monotonic()
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from engine.data.batches import Batch, collate
+from engine.data.batches import Batch, Indices, collate
+from engine.data.candidates import Choice
 from engine.data.tokens import TokenSet
 from engine.distill import consistency, mixup, self_teacher
 from engine.distill.transport import LayerWeights
@@ -18,7 +18,8 @@ from engine.train import seeding
 from engine.train.graphs import Backward, CapturedBackward, padded
 from engine.train.optim import Optimiser, learning_rate
 from engine.train.ranks import ALONE, Order, Ranks
-from engine.train.row_order import batches_of
+from engine.train.row_order import batches_of, choices_of
+from engine.train.selection import chosen
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses
 from engine.train.step_metrics import StepMetrics, memory
@@ -45,8 +46,8 @@ class Stepper:
     ):
         self.settings, self.models, self.tokens, self.losses = settings, models, tokens, losses
         self.device, self.pad_id, self.ranks = device, pad_id, ranks
-        self.total = settings.total_steps(len(tokens))
-        self.per_epoch = settings.steps_per_epoch(len(tokens))
+        self.total = settings.total_steps(tokens.per_epoch)
+        self.per_epoch = settings.steps_per_epoch(tokens.per_epoch)
         self.captures = device.type == "cuda" and graphs and losses.capturable
         self.backward = (CapturedBackward if self.captures else Backward)(losses, device)
         self.optimiser = Optimiser(
@@ -59,7 +60,7 @@ class Stepper:
         self.average: list[Tensor] = [] if models.average is None else list(models.average.parameters())
         self.averaged: list[Tensor] = list(models.student.parameters())
         self.metrics = StepMetrics(device)
-        self.orders: tuple[int, list[np.ndarray]] = (-1, [])
+        self.orders: tuple[int, Sequence[Indices | Choice]] = (-1, [])
         self.own_examples, self.worked = 0, 0.0
         """What this process had of the steps since the last read, and its seconds without waiting for others."""
 
@@ -151,13 +152,25 @@ class Stepper:
             self_teacher.update_average(self.average, self.averaged, decay)
         return len(rows)
 
-    def _rows(self, number: int) -> np.ndarray:
+    def _rows(self, number: int) -> Indices:
+        """The rows that a step reads; where there are candidates, those that the student, as it is now, gets most wrong."""
         epoch, position = divmod(number, self.per_epoch)
         if self.orders[0] != epoch:
-            self.orders = (epoch, batches_of(self.settings, self.tokens.lengths, epoch))
-        return self.orders[1][position]
+            lengths, candidates = self.tokens.lengths, self.tokens.candidates
+            orders = (
+                batches_of(self.settings, lengths, epoch)
+                if candidates is None
+                else choices_of(self.settings, lengths, epoch, candidates)
+            )
+            self.orders = (epoch, orders)
+        step = self.orders[1][position]
+        if not isinstance(step, Choice):
+            return step
+        found = chosen(step, self.losses, self.tokens, device=self.device, pad_id=self.pad_id, ranks=self.ranks)
+        self.metrics.chose(found)
+        return found.rows
 
-    def _parts(self, rows: np.ndarray) -> Iterator[tuple[int, Batch | None]]:
+    def _parts(self, rows: Indices) -> Iterator[tuple[int, Batch | None]]:
         """The micro-batches of this process, with their numbers in the whole step; None where a small batch leaves it none."""
         fit, lengths = self.settings.pad_to, self.tokens.lengths
         if self.captures and fit is None:

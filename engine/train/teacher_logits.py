@@ -60,7 +60,7 @@ def teacher_logits(
     teacher: PreTrainedModel | None,
     tokens: TokenSet,
     *,
-    lengths: npt.NDArray[np.int64] | None = None,
+    read_as: TokenSet | None = None,
     autocast: Autocast,
     precision: str,
     device: torch.device,
@@ -70,7 +70,7 @@ def teacher_logits(
 ) -> Tensor | None:
     """The teacher's logits (rows, classes) in fp32 for the rows that the stage reads, or None if they cannot be cached.
 
-    `tokens` are the inputs as the teacher reads them; `lengths` (rows,) are those of the student, where it reads other tokens:
+    `tokens` are the inputs as the teacher reads them; `read_as` are those of the student, where it reads other tokens:
     its batches decide. Other rows are NaN, so that a step that reads one ends the run. Logits are computed in the precision of training, in
     batches that depend only on the rows that the whole stage reads (`rows_read`): so a resumed run computes the same bits.
     Cached files are keyed by the content of model and data and by these rows, verified by a hash when they are read, and
@@ -80,7 +80,8 @@ def teacher_logits(
     if teacher is None or not can_cache(settings):
         return None
     report("hashing the teacher")
-    rows = rows_read(settings, tokens.lengths if lengths is None else lengths)
+    own = tokens if read_as is None else read_as
+    rows = rows_read(settings, own.lengths, own.candidates)
     parts = [content_hash(teacher), tokens.content, precision, device.type]
     if len(rows) < len(tokens):
         parts.append(hashlib.sha256(rows.tobytes()).hexdigest())

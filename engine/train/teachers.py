@@ -161,7 +161,7 @@ class Teachers:
                 settings,
                 model,
                 inputs.get(settings.name, texts.train),
-                lengths=tokens.lengths,
+                read_as=tokens,
                 autocast=materials.accelerator.autocast,
                 precision=materials.precision,
                 device=materials.device,

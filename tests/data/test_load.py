@@ -109,11 +109,11 @@ def test_the_inputs_of_a_stage(files: Files, tmp_path: Path) -> None:
     task = Task(name="custom", files=files, kind="classification", examples=8)
     data = load_task(task)
     assert inputs_for("task", task, data)[0] is data.train
-    other, _ = inputs_for(OtherTask(task=task), task, data)
+    other = inputs_for(OtherTask(task=task), task, data).rows
     assert [example.text for example in other] == [example.text for example in data.train]
     assert {example.label for example in other} == {None}
     (tmp_path / "words.txt").write_text("one\ntwo\nthree\n")
-    corpus, findings = inputs_for(Corpus(corpus=str(tmp_path / "words.txt"), examples=2), task, data)
+    corpus, findings, _ = inputs_for(Corpus(corpus=str(tmp_path / "words.txt"), examples=2), task, data)
     assert (len(corpus), findings) == (2, ())
     assert corpus == inputs_for(Corpus(corpus=str(tmp_path / "words.txt"), examples=2), task, data)[0]
 

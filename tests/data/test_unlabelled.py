@@ -56,7 +56,7 @@ def task_of(*, pairs: bool = False) -> tuple[Task, TaskData]:
 
 def read(*files: Path | str, pairs: bool = False, **keys: Any) -> tuple[Examples, dict[str, Finding]]:
     source = UnlabelledFiles.model_validate({"files": [str(file) for file in files], **keys})
-    inputs, findings = inputs_for(source, *task_of(pairs=pairs))
+    inputs, findings, _ = inputs_for(source, *task_of(pairs=pairs))
     assert {finding.severity for finding in findings} <= {"note"}
     return Examples.of(inputs), {finding.kind: finding for finding in findings}
 

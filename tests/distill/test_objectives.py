@@ -327,6 +327,24 @@ def test_logits_of_several_labels_for_a_text() -> None:
     assert count == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("classification", [4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5)), 0.0]),
+        ("multilabel", [4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5)) / 2, 0.0]),
+        ("regression", [(2 * math.log(3.0) / 2) ** 2 / 2, 0.0]),
+    ],
+)
+def test_divergences_are_those_of_the_logits_row_by_row(kind: Any, expected: list[float]) -> None:
+    """At temperature 2, a teacher with odds of 3 to 1 and a student that is undecided; then two that agree."""
+    teacher = torch.tensor([[2 * math.log(3.0), 0.0], [1.0, 5.0]])
+    student = torch.tensor([[0.0, 0.0], [1.0, 5.0]])
+    found = objectives.divergence(student, teacher, temperature=2.0, kind=kind)
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
+    total, count = objectives.logits(student, teacher, torch.ones(2, 1), temperature=2.0, kind=kind)
+    assert (total.item(), count) == (pytest.approx(sum(expected), abs=1e-6), 2)
+
+
 def test_logits_of_several_labels_stay_finite_where_a_teacher_is_certain() -> None:
     student = torch.tensor([[-200.0, 200.0]], requires_grad=True)
     total, _ = objectives.logits(student, torch.tensor([[200.0, 200.0]]), torch.ones(1, 1), kind="multilabel")

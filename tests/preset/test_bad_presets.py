@@ -669,3 +669,50 @@ def test_labels_are_not_learnt_from_unlabelled_files(tmp_path: Path) -> None:
 def test_copies(data: str, augment: str, kind: str, key: str, tmp_path: Path) -> None:
     text = MINIMAL.replace('name = "ild"\n', f'name = "ild"\ndata = {data.format(augment)}\n')
     assert mistake(only(tmp_path, text)) == f"mine.toml:11 {kind} stage.ild.data.augment.{key}"
+
+
+COPIED = "data = { augment = { words = 'delete', copies = 8 } }"
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected", "fact"),
+    [
+        ("select = { worst = 2, of = 8 }", "mine.toml:11 select-without-candidates stage.kd.select", "augment"),
+        ("select = true", "mine.toml:11 wrong-value stage.kd.select", "{ worst = 2, of = 8 }"),
+        (f"{COPIED}\nselect = {{ worst = 0, of = 8 }}", "mine.toml:12 wrong-value stage.kd.select.worst", "1"),
+        (f"{COPIED}\nselect = {{ worst = 9, of = 8 }}", "mine.toml:12 select-more-than-compared stage.kd.select.worst", "8 at most"),
+        (f"{COPIED}\nselect = {{ worst = 2 }}", "mine.toml:12 missing-key stage.kd.select.of", "of"),
+        (f"{COPIED}\nselect = {{ worst = 2, of = 8, best = 1 }}", "mine.toml:12 unknown-key stage.kd.select.best", "worst"),
+        (f"{COPIED}\nselect = {{ worst = 2, of = 3 }}", "mine.toml:12 select-uneven-groups stage.kd.select.of", "8 copies"),
+        (f"{COPIED}\nselect = {{ worst = 2, of = 16 }}", "mine.toml:12 select-uneven-groups stage.kd.select.of", "16"),
+        (f"{COPIED}\nmixup = {{ alpha = 1.0 }}\nselect = {{ worst = 2, of = 8 }}", "mine.toml:13 select-and-mixup stage.kd.select", "mixup = false"),
+        (
+            f"{COPIED}\nobjectives = {{ hidden = 1.0 }}\nselect = {{ worst = 2, of = 8 }}",
+            "mine.toml:13 select-without-logits stage.kd.select", "logits",
+        ),
+    ],
+)  # fmt: skip
+def test_select(keys: str, expected: str, fact: str, tmp_path: Path) -> None:
+    head, _, stages = MINIMAL.partition('[[stage]]\nname = "ild"')
+    kd = '[[stage]]\nname = "kd"\n' + keys + "\n" + ("" if "objectives" in keys else "objectives = { logits = 1.0 }\n")
+    assert stages
+    problem = only(tmp_path, head + kd)
+    assert mistake(problem) == expected
+    assert fact in problem.sentence
+
+
+def test_of_words_nothing_is_selected(tmp_path: Path) -> None:
+    task = 'name = "custom"\nkind = "token-classification"\nfiles = { train = "train.conll" }\n'
+    kd = f'[[stage]]\nname = "kd"\n{COPIED}\nselect = {{ worst = 2, of = 8 }}\nobjectives = {{ logits = 1.0 }}\n'
+    head = MINIMAL.partition("[[stage]]")[0].replace('name = "toy-entailment"\n', task)
+    assert "select-of-words stage.kd.select" in mistake(only(tmp_path, head + kd))
+
+
+def test_a_selection_is_replaced_as_a_whole_and_switched_off(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(MINIMAL + f"{COPIED}\nselect = {{ worst = 2, of = 8 }}\n")
+    (tmp_path / "mine.toml").write_text('extends = "base.toml"\n[[stage]]\nname = "kd"\nselect = false\n')
+    loaded = load_preset(["mine.toml"], base=tmp_path)
+    assert [stage.select for stage in loaded.preset.stage] == [False, False]
+    again = load_preset(["base.toml"], ["stage.kd.select.worst=1"], base=tmp_path).preset.stage[1].select
+    assert again
+    assert (again.worst, again.of) == (1, 8)

@@ -44,6 +44,7 @@ def test_what_is_shipped() -> None:
     assert set(SETTINGS) == {
         "augmented",
         "few-sample",
+        "glitter",
         "noise-10",
         "noise-20",
         "noise-30",
@@ -114,6 +115,7 @@ def test_a_setting_changes_nothing_but_data(setting: str) -> None:
             document["task"].pop(key, None)
         for stage in document["stage"]:
             stage.pop("data", None)
+            stage.pop("select", None)
     assert after == before
 
 

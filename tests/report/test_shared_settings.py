@@ -112,13 +112,13 @@ def test_a_stage_inherits_what_it_leaves_out() -> None:
         setting_lines({
             "train": {"epochs": 3.0, "batch_size": 32, "learning_rate": 3e-5, "temperature": 2.0, "clip": 1.0},
             "stage": [
-                {"name": "ild", "objectives": {"attention": {"mse": True, "weight": 2.0}}, "steps": 9, "mixup": {"alpha": 0.4}},
-                {"name": "kd", "objectives": {"logits": 1.0}, "batch_size": 16, "consistency": False},
+                {"name": "ild", "objectives": {"attention": {"mse": True, "weight": 2.0}}, "steps": 9, "mixup": {"alpha": 0.4}, "select": False},
+                {"name": "kd", "objectives": {"logits": 1.0}, "batch_size": 16, "consistency": False, "select": {"worst": 2, "of": 8}},
             ],
         })
     )  # fmt: skip
     assert lines["stage ild"] == "2 attention (mse true), mixup 0.4, 9 steps, batch 32, rate 3e-05"
-    assert lines["stage kd"] == "logits, 3 epochs, batch 16, rate 3e-05, temperature 2"
+    assert lines["stage kd"] == "logits, the worst 2 of 8 inputs, 3 epochs, batch 16, rate 3e-05, temperature 2"
     assert lines["optimiser"] == "AdamW, clip 1"
 
 

@@ -26,7 +26,7 @@ def test_every_number_of_a_step_is_a_curve_of_its_stage() -> None:
         "learning_rate": 1e-5,
         "consistency": 0.1,
     }
-    assert values({**event, "ranks": {"memory": [1.0]}, "gradient_norm": None, "note": "x", "ok": True}) == {
+    assert values({**event, "ranks": {"memory": [1.0]}, "candidates": 64, "chosen": 16, "gradient_norm": None, "note": "x", "ok": True}) == {
         "ild/loss": 0.5, "ild/terms/hidden": 0.25, "ild/terms/logits": 2, "ild/learning_rate": 1e-5, "ild/consistency": 0.1,
     }  # fmt: skip
 

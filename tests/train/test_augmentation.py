@@ -48,7 +48,9 @@ def task(*train: str, pair: str | None = None) -> TaskData:
 
 def copies_of(data: TaskData, **keys: object) -> Examples:
     augment = Augment.model_validate({"words": "swap", **keys})
-    inputs, (finding,) = with_copies(Examples.of(data.train).unlabelled(), augment, data, precision="fp32", device=CPU)
+    rows = Examples.of(data.train).unlabelled()
+    inputs, (finding,), pool = with_copies(rows, augment, data, precision="fp32", device=CPU)
+    assert pool.rows == len(pool.copied_rows()) == len(inputs) - len(rows)
     assert finding.facts["copies"] == len(inputs) - len(data.train)
     assert inputs.labels is None
     return inputs.take(torch.arange(len(data.train), len(inputs)).numpy())

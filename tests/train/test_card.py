@@ -123,6 +123,12 @@ def test_it_has_results_latency_use_data_method_and_command() -> None:
         assert fact in card, fact
 
 
+def test_it_says_that_a_stage_chose_its_inputs() -> None:
+    chosen = ("stage.kd.data={augment={words='delete',copies=8}}", "stage.kd.select={worst=2,of=8}")
+    assert "2 of every 8 inputs" in model_card(glue(*chosen), results(), SPEC)
+    assert "of every" not in model_card(glue(), results(), SPEC)
+
+
 def test_the_agreement_of_scores_is_a_correlation() -> None:
     spec = TaskSpec("stsb", "regression", (), ("accuracy",), is_pair=True)
     data = {"train": 2490, "scores": [0.0, 5.0], "dev": {"dev": 277}}

@@ -99,6 +99,13 @@ batch_size = 16
 objectives = { hidden = 1.0, logits = 1.0 }
 mixup = { alpha = 50.0, project = "tokens" }
 consistency = { weight = 0.3 }
+[[stage]]
+name = "chosen"                # three batches of candidates for each step
+steps = 3
+batch_size = 48
+objectives = { logits = 1.0 }
+data = { augment = { words = "delete", share = 0.4, copies = 12 } }
+select = { worst = 2, of = 12 }
 """
 QUICK = ("train.save_teacher_cache=false", "teacher.finetune.epochs=1", "stage.ild.epochs=1", "stage.kd.epochs=1")
 

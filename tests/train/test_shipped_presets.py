@@ -89,6 +89,8 @@ def _data(setting: str, folder: Path) -> list[str]:
     """Small data at hand in place of those that a setting asks for."""
     if setting == "augmented":  # without the model, which is on the hub
         return [f"stage.{stage}.data={{augment={{words='delete',copies=2,share=0.5}}}}" for stage in ("ild", "kd")]
+    if setting == "glitter":
+        return ["stage.kd.data={augment={words='delete',copies=2,share=0.5}}", "stage.kd.select={worst=1,of=2}"]
     if setting == "few-sample":
         return ["task.examples=2"]
     if setting.startswith("noise"):  # of two rows, one wrong label leaves a single class

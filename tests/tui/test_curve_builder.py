@@ -131,10 +131,12 @@ def test_columns_are_those_that_the_engine_writes() -> None:
     one = stepped(
         "ild", 1, loss=2.7, terms={"attention": 1.4, "hidden": 1.3}, learning_rate=1e-3, gradient_norm=4.0,
         examples_per_second=90.0, memory=670343168, consistency=0.3, consistency_weight=0.01,
+        divergence=0.5, candidates_divergence=0.2, candidates=64, chosen=16,
     )  # fmt: skip
     found = curves([started(), one, stepped("ild", 2, loss=None)]).steps
     expected = {"learning rate": [1e-3, NAN], "gradient norm": [4.0, NAN], "memory": [670343168, NAN],
         "loss": [2.7, NAN], "consistency": [0.3, NAN], "weight": [0.01, NAN], "examples/s": [90, NAN],
+        "divergence of chosen": [0.5, NAN], "divergence of candidates": [0.2, NAN],
     }  # fmt: skip
     terms = {"attention": [1.4, NAN], "hidden": [1.3, NAN]}
     assert (found.values.keys(), found.terms.keys()) == (expected.keys(), terms.keys())
