@@ -232,9 +232,9 @@ class Teacher(Record):
     JSON lines or Parquet. The student then comes from `student.init`: a folder, hub id or run, or "scratch"."""
     columns: AnswerColumns | None = None
     """For `answers`: the names of its columns."""
-    values: Literal["probabilities", "scores", "logits"] | None = None
+    values: Literal["probabilities", "scores", "logits", "ranks"] | None = None
     """For `answers`: what its numbers are. "probabilities" (the default) sum to 1 in each row, "scores" are at least 0 and
-    are divided by their sum, "logits" are taken as they are."""
+    are divided by their sum, "logits" are taken as they are, "ranks" order the classes: 1 is the first, equal ones are ties."""
     join: Literal["id", "text", "row"] | None = None
     """For `answers`: how its rows find those of the task. When left out: by the ids or texts that `columns` names, else by
     a column with the task's ids or texts, else by row number."""
