@@ -121,6 +121,28 @@ def _of_classes(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -
     return AnswerColumn("label", (label,), spec.labels)
 
 
+def class_columns(names: Sequence[str], teacher: Teacher) -> tuple[list[str], str | None]:
+    """The classes by the names of the columns (`probability_CLASS`), or else the one column whose values name them: an object
+    or a class; neither where nothing says so."""
+    usual, objects = _before_and_object(teacher.values or "probabilities")
+    own = teacher.columns
+    if own is not None and own.label is not None:
+        return [], own.label
+    for prefix in _PREFIXES:
+        if prefix + objects in names:
+            return [], prefix + objects
+        if found := [name.removeprefix(prefix + usual) for name in names if name.startswith(prefix + usual)]:
+            return found, None
+    return [], None if teacher.values is not None else _first(names, (_LABEL,))
+
+
+def class_name(value: Any) -> str:
+    """The class that a value of a column of classes names; a whole number counts as such, however a program wrote it."""
+    name = str(value).strip()
+    name = name.lower() if isinstance(value, bool) else name
+    return name.removesuffix(".0") if name.removesuffix(".0").isdecimal() else name
+
+
 def _refuse_others(names: Sequence[str], before: str, others: Sequence[str], spec: TaskSpec, path: Path) -> None:
     """Raise DataError where only some of the classes have a column, or a class that the task lacks has one."""
     lacking = [name for name in spec.labels if before + name not in names]
@@ -241,11 +263,7 @@ def _one_hot(chunk: RowChunk, columns: AnswerColumn, path: Path) -> npt.NDArray[
     for row, value in enumerate(chunk.values(columns.names[0])):
         if value is None or value == "":
             raise _missing(chunk, row, columns.names[0], path)
-        name = str(value).strip()
-        name = name.lower() if isinstance(value, bool) else name
-        index = numbers.get(name)
-        if index is None and name.endswith(".0"):  # a whole number that a program wrote as a fraction
-            index = numbers.get(name[:-2])
+        index = numbers.get(str(value).strip(), numbers.get(class_name(value)))
         if index is None:
             sentence = f"the answer {shown(value)} in column {shown(columns.names[0])} is no class; these are {listed(columns.classes)}"
             raise DataError(sentence, kind="unknown-class", file=str(path), line=chunk.lines[row])

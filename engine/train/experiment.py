@@ -418,9 +418,8 @@ class Experiment:
         """Record the teacher's metrics; returns its logits on dev, which no longer change, and on test where they come from
         a file. Nothing where a file doesn't answer every row of the primary dev set: then the teacher has no figures."""
         dev, spec, given = self.materials.dev, self.materials.data.spec, self.materials.answers
-        floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary), dev.groups(dev.primary))[
-            spec.primary
-        ]
+        known = dev.guess_labels(self.materials.train)
+        floor = majority(spec, known, dev.labels(dev.primary), dev.groups(dev.primary))[spec.primary]
         if teacher is None:
             assert given is not None, "without a teacher there are answers"
             self.teacher_content = given.content()
