@@ -10,19 +10,29 @@ from crild.api.packages import use_packages
 from crild.api.run import Run, start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
-def load_preset(*presets: str | os.PathLike[str], settings: Mapping[str, object] | None = None) -> Preset:
+def load_preset(
+    *presets: str | os.PathLike[str],
+    settings: Mapping[str, object] | None = None,
+    unlabelled: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+) -> Preset:
     """Load presets, merged from left to right: names of those that come with crild, TOML files, or data files.
 
-    `settings` changes single keys, as `--set` does: `{"stage.ild.epochs": 2}`; None takes back an optional key. Raises
-    CrildError with all mistakes, each with file, line and key.
+    `settings` changes single keys, as `--set` does: `{"stage.ild.epochs": 2}`; None takes back an optional key.
+    `unlabelled` names a file of inputs without labels, or several, as `--unlabelled` does: every stage that reads the task's
+    rows and needs no labels reads them too. Raises CrildError with all mistakes, each with file, line and key, and where no
+    stage can read unlabelled files.
     """
     use_packages()
+    from crild_tui.runs.create import unlabelled_settings
     from crild_tui.runs.setting_items import setting_items
 
-    return Preset(tuple(os.fspath(preset) for preset in presets), tuple(setting_items(settings or {})), Path.cwd())
+    sources, items = tuple(os.fspath(preset) for preset in presets), setting_items(settings or {})
+    files = [unlabelled] if isinstance(unlabelled, str | os.PathLike) else unlabelled
+    items += unlabelled_settings(sources, items, [os.fspath(file) for file in files])
+    return Preset(sources, tuple(items), Path.cwd())
 
 
 class Preset:

@@ -84,7 +84,7 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     yield from _labels(result, splits)
     yield ""
     for example in result.get("examples") or ():
-        label = example.get("label")
+        label = "without label" if example.get("label") is None else example["label"]
         named = (", ".join(map(str, label)) or "no label") if isinstance(label, list) else label
         yield f"{named}: {_texts(example)}"
     for example in (example for entry in inputs for example in entry.get("examples") or ()):
@@ -106,7 +106,7 @@ def _split_row(split: Mapping[str, Any]) -> list[str]:
 
 
 def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    """Rows (of labels by word: words) of each class or label in each split, and their share of train; the range of scores."""
+    """Rows (of labels by word: words) of each class or label in each split, and their share of the first that has labels; the range of scores."""
     classes: Sequence[str] = result.get("classes") or ()
     if not classes:
         columns = [("scores", "left"), *((name, "right") for name in ("lowest", "mean", "highest"))]
@@ -114,18 +114,21 @@ def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> I
             columns, ([s["split"], *(f"{s['labels'][c]:.4g}" for c, _ in columns[1:])] for s in splits)
         )
         return
+    if not splits[0]["labels"]:
+        yield "the training rows have no labels"
+        splits = splits[1:]
     order = sorted(classes, key=lambda name: -splits[0]["labels"][name])
-    kind, train = result.get("kind"), splits[0]
+    kind, first = result.get("kind"), splits[0]
     what = "class" if kind == "classification" else "label"
     by_word = kind == "token-classification"
-    total = sum(train["labels"].values()) if by_word else train["rows"]
-    share = "share of words" if by_word else "share of train"
+    total = sum(first["labels"].values()) if by_word else first["rows"]
+    share = "share of words" if by_word else f"share of {first['split']}"
     columns = [(what, "left"), *((split["split"], "right") for split in splits), (share, "right")]
     rows = [
         [
             name,
             *(f"{split['labels'][name]:,}" for split in splits),
-            _percent(train["labels"][name] / max(total, 1)),
+            _percent(first["labels"][name] / max(total, 1)),
         ]
         for name in order[:_MOST_CLASSES]
     ]

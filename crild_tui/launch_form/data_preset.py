@@ -100,6 +100,8 @@ def _task_lines(task: Task, folder: Path) -> list[str]:
         _line("columns", roles),
         _line("kind", task.kind, _KIND_COMMENTS[task.kind or "classification"]),
     ]
+    if task.class_names is not None:
+        lines.append(_line("class_names", task.class_names, "the training rows are read without labels"))
     if task.dev_share is not None:
         lines.append(_line("dev_share", task.dev_share, "this share of the rows is the dev set; or name a file: dev"))
     lines.append(_line("data_seed", task.data_seed, "draws the dev set"))

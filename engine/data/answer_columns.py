@@ -17,10 +17,15 @@ from engine.errors import DataError
 from engine.preset.schema import Teacher
 from engine.preset.text import plain
 
-Form: TypeAlias = Literal["probabilities", "scores", "logits", "label", "score"]
+Form: TypeAlias = Literal["probabilities", "scores", "logits", "ranks", "label", "score"]
 _PREFIXES = ("predicted_predicted_", "predicted_", "")
 """Before a name that the input of `crild predict` had already: its last one is the prediction."""
-_PROBABILITY, _NESTED, _LABEL, _SCORE = "probability_", "probabilities", "label", "score"
+_LABEL, _SCORE = "label", "score"
+
+
+def _before_and_object(form: Form) -> tuple[str, str]:
+    """What stands before a class in the name of its column, and the name of a column of objects."""
+    return ("rank_", "ranks") if form == "ranks" else ("probability_", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,11 @@ class AnswerColumn:
     nested: bool = False
     each_alone: bool = False
     """A text can have several labels: each probability is of one label alone, and they need no sum."""
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether an answer can leave classes out: a ranking, or an object of probabilities, which then sum to 1 without them."""
+        return self.form == "ranks" or (self.form == "probabilities" and self.nested and not self.each_alone)
 
     def note(self, path: Path) -> str:
         """How the file was read, in a sentence."""
@@ -61,7 +71,7 @@ def _refuse_for_several(teacher: Teacher, spec: TaskSpec, path: Path) -> None:
     """Raise DataError for settings that give each row one class, or shares of one, where it can have several labels."""
     own = teacher.columns
     key = "teacher.columns.label" if own is not None and own.label is not None else "teacher.values"
-    if key == "teacher.columns.label" or teacher.values == "scores":
+    if key == "teacher.columns.label" or teacher.values in ("scores", "ranks"):
         sentence = f"a text can have several labels, so each of {listed(spec.labels)} needs a probability or a logit of its own"
         raise DataError(sentence, kind="answers-of-one-class", file=str(path), key=key)
 
@@ -73,6 +83,9 @@ def _of_classes(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -
         _check(names, [own.label], path)
         return AnswerColumn("label" if spec.labels else "score", (own.label,), spec.labels)
     if not spec.labels:
+        if form == "ranks":
+            sentence = "ranks are of classes, and this task has scores: leave out teacher.values"
+            raise DataError(sentence, kind="ranks-of-scores", file=str(path), key="teacher.values")
         found = _first(names, (_SCORE, _LABEL))
         if found is None:
             raise _none(names, 'the score: name it, as teacher.columns = { label = "..." }', path)
@@ -86,13 +99,16 @@ def _of_classes(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -
         columns = tuple(own.classes[name] for name in spec.labels)
         _check(names, columns, path)
         return AnswerColumn(form, columns, spec.labels)
+    usual, objects = _before_and_object(form)
     for prefix in _PREFIXES:
-        if prefix + _NESTED in names:
-            return AnswerColumn(form, (prefix + _NESTED,), spec.labels, nested=True)
-        for before in (prefix + _PROBABILITY, prefix):
+        if prefix + objects in names:
+            return AnswerColumn(form, (prefix + objects,), spec.labels, nested=True)
+        for before in (prefix + usual, prefix):
             columns = tuple(before + name for name in spec.labels)
             if there := [name for name in columns if name in names]:
-                _refuse_others(names, before, there, spec, path)
+                is_marked = before.endswith(usual)
+                others = [name for name in names if is_marked and name.startswith(before) and name not in there]
+                _refuse_others(names, before, others, spec, path)
                 _check(names, columns, path)
                 return AnswerColumn(form, columns, spec.labels)
     label = None if spec.kind == "multilabel" else _first(names, (_LABEL,))
@@ -105,13 +121,37 @@ def _of_classes(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -
     return AnswerColumn("label", (label,), spec.labels)
 
 
-def _refuse_others(names: Sequence[str], before: str, there: Sequence[str], spec: TaskSpec, path: Path) -> None:
+def class_columns(names: Sequence[str], teacher: Teacher) -> tuple[list[str], str | None]:
+    """The classes by the names of the columns (`probability_CLASS`), or else the one column whose values name them: an object
+    or a class; neither where nothing says so."""
+    usual, objects = _before_and_object(teacher.values or "probabilities")
+    own = teacher.columns
+    if own is not None and own.label is not None:
+        return [], own.label
+    for prefix in _PREFIXES:
+        if prefix + objects in names:
+            return [], prefix + objects
+        if found := [name.removeprefix(prefix + usual) for name in names if name.startswith(prefix + usual)]:
+            return found, None
+    return [], None if teacher.values is not None else _first(names, (_LABEL,))
+
+
+def class_name(value: Any) -> str:
+    """The class that a value of a column of classes names; a whole number counts as such, however a program wrote it."""
+    name = str(value).strip()
+    name = name.lower() if isinstance(value, bool) else name
+    return name.removesuffix(".0") if name.removesuffix(".0").isdecimal() else name
+
+
+def _refuse_others(names: Sequence[str], before: str, others: Sequence[str], spec: TaskSpec, path: Path) -> None:
     """Raise DataError where only some of the classes have a column, or a class that the task lacks has one."""
     lacking = [name for name in spec.labels if before + name not in names]
-    others = [name for name in names if before.endswith(_PROBABILITY) and name.startswith(before) and name not in there]
     if lacking or others:
         has = f"column {shown(others[0])} is of none" if others else f"the class {listed(lacking)} has no column"
-        sentence = f"{has}; the classes are {listed(spec.labels)}, and every one needs a column, and no other"
+        sentence = (
+            f"{has}; the classes are {listed(spec.labels)}, and every one needs a column, and no other: rename the columns, or "
+            'name them all, as teacher.columns = { classes = { CLASS = "COLUMN" } }'
+        )
         raise DataError(sentence, kind="other-classes", file=str(path), key="teacher.columns.classes")
 
 
@@ -135,37 +175,57 @@ def _none(names: Sequence[str], what: str, path: Path) -> DataError:
 # -- their values
 
 
-def column_values(chunk: RowChunk, columns: AnswerColumn, path: Path) -> npt.NDArray[np.float64]:
-    """The numbers (rows, outputs) of some rows; a class counts as 1, the others as 0.
+Missing: TypeAlias = npt.NDArray[np.bool_]
 
-    Raises DataError, with the line, for what is missing or no number, and for a class that the task lacks.
+
+def column_values(chunk: RowChunk, columns: AnswerColumn, path: Path) -> tuple[npt.NDArray[np.float64], Missing]:
+    """The numbers (rows, outputs) of some rows, and which are missing (rows, outputs): these are 0. A class counts as 1, the
+    others as 0.
+
+    Raises DataError, with the line, for what is no number, for a class that the task lacks, and for what is missing unless
+    `columns.may_lack`.
     """
     for name in columns.names:
-        if name not in chunk.columns:  # JSON lines name their columns as they come
+        if name not in chunk.columns and columns.form != "ranks":  # JSON lines name their columns as they come
             raise _missing(chunk, 0, name, path)
     if columns.form == "label":
-        return _one_hot(chunk, columns, path)
+        found = _one_hot(chunk, columns, path)
+        return found, np.zeros(found.shape, bool)
     if columns.nested:
         sides: Iterator[list[Any]] = _nested(chunk, columns, path)
     else:
-        sides = (chunk.values(name) for name in columns.names)
+        nothing: list[Any] = [None] * len(chunk.lines)
+        sides = (chunk.values(name) if name in chunk.columns else nothing for name in columns.names)
     names = columns.classes if columns.nested else columns.names
-    return np.stack([_numbers(values, name, chunk, path) for name, values in zip(names, sides, strict=True)], axis=1)
+    each = [
+        _numbers(values, name, chunk, path, may_lack=columns.may_lack)
+        for name, values in zip(names, sides, strict=True)
+    ]
+    values, missing = (np.stack(parts, axis=1) for parts in zip(*each, strict=True))
+    if columns.may_lack and (silent := np.flatnonzero(missing.all(axis=1))).size:
+        raise _missing(chunk, int(silent[0]), listed(columns.names), path)
+    return values, missing
 
 
-def _numbers(values: Sequence[Any], name: str, chunk: RowChunk, path: Path) -> npt.NDArray[np.float64]:
+def _numbers(
+    values: Sequence[Any], name: str, chunk: RowChunk, path: Path, *, may_lack: bool
+) -> tuple[npt.NDArray[np.float64], Missing]:
+    """The numbers in a column, 0 where there is none, and where that is."""
+    missing = np.zeros(len(values), bool)
     try:
         if not {bool, type(None)} & set(map(type, values)):
-            return np.array([float(value) for value in values], np.float64)
+            return np.array([float(value) for value in values], np.float64), missing
     except (TypeError, ValueError, OverflowError):
         pass
     for row, value in enumerate(values):
-        if value is None or (isinstance(value, str) and not value.strip()):
+        missing[row] = value is None or (isinstance(value, str) and not value.strip())
+        if missing[row] and not may_lack:
             raise _missing(chunk, row, name, path)
-        if not _is_number(value):
+        if not missing[row] and not _is_number(value):
             sentence = f"the answer {shown(value)} in column {shown(name)} is not a number"
             raise DataError(sentence, kind="answer-not-number", file=str(path), line=chunk.lines[row])
-    raise AssertionError("every value is a number")
+    numbers = (0.0 if lacks else float(value) for value, lacks in zip(values, missing, strict=True))
+    return np.array(list(numbers), np.float64), missing
 
 
 def _is_number(value: Any) -> bool:
@@ -186,14 +246,15 @@ def _nested(chunk: RowChunk, columns: AnswerColumn, path: Path) -> Iterator[list
                 raise _missing(chunk, row, columns.names[0], path)
             sentence = f"{shown(value)} in {shown(columns.names[0])} is not an object with a number for each class"
             raise DataError(sentence, kind="answer-not-object", file=str(path), line=chunk.lines[row])
-        if value.keys() != known:
+        if not value.keys() <= known or (not columns.may_lack and value.keys() != known):
+            must = "no other may stand here" if columns.may_lack else "every one needs a number, and no other"
             sentence = (
                 f"{shown(columns.names[0])} has the classes {listed(list(value))}, and those of the task are "
-                f"{listed(columns.classes)}: every one needs a number, and no other"
+                f"{listed(columns.classes)}: {must}; give these names to the teacher's answers"
             )
             raise DataError(sentence, kind="other-classes", file=str(path), line=chunk.lines[row])
     for name in columns.classes:
-        yield [row[name] for row in rows]
+        yield [row.get(name) for row in rows]
 
 
 def _one_hot(chunk: RowChunk, columns: AnswerColumn, path: Path) -> npt.NDArray[np.float64]:
@@ -202,11 +263,7 @@ def _one_hot(chunk: RowChunk, columns: AnswerColumn, path: Path) -> npt.NDArray[
     for row, value in enumerate(chunk.values(columns.names[0])):
         if value is None or value == "":
             raise _missing(chunk, row, columns.names[0], path)
-        name = str(value).strip()
-        name = name.lower() if isinstance(value, bool) else name
-        index = numbers.get(name)
-        if index is None and name.endswith(".0"):  # a whole number that a program wrote as a fraction
-            index = numbers.get(name[:-2])
+        index = numbers.get(str(value).strip(), numbers.get(class_name(value)))
         if index is None:
             sentence = f"the answer {shown(value)} in column {shown(columns.names[0])} is no class; these are {listed(columns.classes)}"
             raise DataError(sentence, kind="unknown-class", file=str(path), line=chunk.lines[row])

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from engine.data.answer_columns import AnswerColumn, answer_columns, column_values
 from engine.data.examples import Examples, NumberedIds
 from engine.data.findings import Finding
+from engine.data.rank_weights import Ranking
 from engine.data.row_stream import RowChunk, RowReader, format_of
 from engine.data.text_columns import columns_of_task
 from engine.data.text_files import listed, shown
@@ -44,7 +45,7 @@ _AT_ONCE = 8192
 class Answers:
     """Answers as logits (rows, outputs), by split: of "train", and of each dev set and test whose rows all have one.
 
-    Probabilities are logits by their logarithm; of several labels for a text by log p - log(1 - p) of each. Scores of a
+    Probabilities, and those that ranks stand for, are logits by their logarithm; of several labels for a text by log p - log(1 - p) of each. Scores of a
     regression task stay scores. `notes` say how they were read.
     """
 
@@ -97,18 +98,25 @@ def load_answers(teacher: Teacher, task: Task, data: TaskData, *, report: Report
         join, named = _join(first, teacher, task, data, path)
         rows = _TaskRows(task, data, join, path)
         found = _Found(rows, data.spec.outputs)
-        done = 0
+        done = lacking = 0
         for chunk in _with(first, chunks):
             report(f"reading {plain(path.name)}", done, reader.estimate(), "rows")
             if len(chunk.lines):
                 keys = rows.keys_of(chunk, named, done)
-                found.add(keys, _logits(chunk, columns, path), chunk, path)
+                values, missing = column_values(chunk, columns, path)
+                lacking += int(missing.any(axis=1).sum())
+                found.add(keys, _logits(values, missing, chunk, columns, path), chunk, path)
             done += len(chunk.lines)
     if not done:
         raise DataError("the file has column names but no rows", kind="no-rows", file=str(path))
     rows.check_count(done)
-    logits, missing = found.by_split()
-    notes = [columns.note(path), *_join_notes(join, named, found, done, path), *_missing_notes(missing, path)]
+    logits, partly = found.by_split()
+    notes = [columns.note(path), *_join_notes(join, named, found, done, path), *_missing_notes(partly, path)]
+    if lacking:
+        how = "come after those with a rank" if columns.form == "ranks" else "count as 0"
+        notes.append(
+            f"{lacking:,} of {done:,} rows of {plain(path.name)} leave out classes without a number: these {how}."
+        )
     return Answers(str(path), logits, tuple(notes))
 
 
@@ -353,16 +361,19 @@ def _missing_notes(missing: Mapping[str, tuple[int, int]], path: Path) -> Iterat
 # -- what the numbers mean
 
 
-def _logits(chunk: RowChunk, columns: AnswerColumn, path: Path) -> Logits:
-    """The answers of some rows as logits (rows, outputs). Raises DataError for numbers that cannot be answers."""
-    values = column_values(chunk, columns, path)
+def _logits(
+    values: npt.NDArray[np.float64], missing: npt.NDArray[np.bool_], chunk: RowChunk, columns: AnswerColumn, path: Path
+) -> Logits:
+    """The answers of some rows, as `column_values` gives them, as logits (rows, outputs). Raises DataError for numbers that
+    cannot be answers."""
 
     def refuse(wrong: Any, kind: str) -> None:
         """Raise the DataError of the first wrong row, if there is one."""
         if not wrong.any():
             return
         row = int(np.flatnonzero(wrong)[0])
-        numbers = ", ".join(f"{value:.6g}" for value in values[row])
+        cells = zip(values[row], missing[row], strict=True)
+        numbers = ", ".join("none" if lacks else f"{value:.6g}" for value, lacks in cells)
         sentence = f"the answer ({numbers}) {_REASONS[kind]}"
         raise DataError(sentence, kind=kind, file=str(path), line=chunk.lines[row])
 
@@ -371,15 +382,22 @@ def _logits(chunk: RowChunk, columns: AnswerColumn, path: Path) -> Logits:
     refuse(~np.isfinite(single).all(axis=1), "answer-not-finite")
     if columns.form in ("logits", "score"):
         return single
+    if columns.form == "ranks":
+        refuse((~missing & ((values < 1) | (values % 1 != 0))).any(axis=1), "answer-not-rank")
+        ranking = Ranking.of(values, missing)
+        refuse(ranking.has_gaps(), "ranks-with-gaps")
+        return np.asarray(np.log(np.maximum(ranking.weights(), FLOOR)), np.float32)
     refuse((values < 0).any(axis=1), "negative-answer")
     if columns.each_alone:
         refuse((values > 1).any(axis=1), "answer-above-one")
         chances = np.clip(values, FLOOR, 1 - FLOOR)
         return np.asarray(np.log(chances) - np.log1p(-chances), np.float32)
     sums = values.sum(axis=1)
+    off = np.abs(sums - 1) > ROUNDING + 1e-9  # 0.98 in binary is a little less
+    refuse(missing.any(axis=1) & off, "answer-lacks-classes")
     refuse(sums <= 0, "answer-of-zeros")
     if columns.form == "probabilities":
-        refuse(np.abs(sums - 1) > ROUNDING, "answer-not-one")
+        refuse(off, "answer-not-one")
     logits: Logits = np.log(np.maximum(values / sums[:, None], FLOOR)).astype(np.float32)
     return logits
 
@@ -392,6 +410,9 @@ _REASONS = {
     "negative-answer": f"has a negative number: {_NOT_PROBABILITIES}",
     "answer-of-zeros": "has no number above 0, so that it says nothing",
     "answer-above-one": f"has a probability above 1: {_NOT_PROBABILITIES}",
+    "answer-lacks-classes": "leaves out classes, and the others do not sum to 1: give every class a number, which can be 0",
+    "answer-not-rank": "has a number that is no rank: 1 is the first class, and equal ones are ties",
+    "ranks-with-gaps": "leaves out ranks: they count from 1, and only after a tie may some be missing (1, 2, 2, 4)",
     "answer-not-one": f"does not sum to 1, as probabilities do: {_NOT_PROBABILITIES}",
 }
 """What is wrong with an answer, as the end of a sentence, by the error's kind."""

@@ -40,7 +40,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     assert task.files is not None
     columns = task.columns or Columns()
     files = {split: Path(path) for split, path in task.files.splits().items()}
-    tables = {split: _table(path, columns, report) for split, path in files.items()}
+    tables = {split: _table(path, task.columns_of(split), report) for split, path in files.items()}
     report("checking labels and texts")
     train = tables["train"]
     labels: dict[str, LabelArray | None]
@@ -60,11 +60,15 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
         labels, order, note = _several_labels(tables, columns)
         notes.append(note)
     else:
-        names = {split: class_names(table, columns.label) for split, table in tables.items()}
-        order = label_order(train, columns.label, names["train"])
-        labels = {
-            split: np.array(class_indices(table, columns.label, names[split], order, Path(train.path).name))
-            for split, table in tables.items()
+        labelled = {split: table for split, table in tables.items() if split != "train" or task.class_names is None}
+        names = {split: class_names(table, columns.label) for split, table in labelled.items()}
+        if task.class_names is None:
+            order, known = label_order(train, columns.label, names["train"]), Path(train.path).name
+        else:
+            order, known = tuple(task.class_names), "task.class_names"
+        labels = {"train": None} | {
+            split: np.array(class_indices(table, columns.label, names[split], order, known))
+            for split, table in labelled.items()
         }
         notes.append(f"The classes, in the order of the model's outputs, are {listed(order)}.")
     spec = TaskSpec(
@@ -109,9 +113,9 @@ def _recognised(task: Task) -> tuple[Task, tuple[str, ...]]:
     return found.task, found.notes
 
 
-def _table(path: Path, columns: Columns, report: Report) -> Table:
+def _table(path: Path, columns: Sequence[str], report: Report) -> Table:
     """The columns of a file. Raises DataError as `read_table` does, and for rows that repeat the header."""
-    table = read_table(path, columns.names(), report=report)
+    table = read_table(path, columns, report=report)
     if rows := table.headers():
         error = repeated_header(table.path, None)
         raise table.fault(error.sentence, rows, kind=error.kind)

@@ -125,6 +125,8 @@ def _splits(data: TaskData) -> Iterator[tuple[str, Examples]]:
 def _class_findings(data: TaskData) -> Iterator[Finding]:
     labels = data.spec.labels
     for split, rows in _splits(data):
+        if rows.labels is None:
+            continue
         present = _values(rows)
         missing = [label for index, label in enumerate(labels) if index not in present]
         facts = {"split": split, "classes": missing}

@@ -221,7 +221,8 @@ def label_order(table: Table, column: str, names: Sequence[str]) -> tuple[str, .
 
 
 def class_indices(table: Table, column: str, names: Sequence[str], order: Sequence[str], train: str) -> array[int]:
-    """The class index of each row (rows,); raises DataError for a class that is not in the training file `train`."""
+    """The class index of each row (rows,); raises DataError for a class that is not in the training file `train` (or the key
+    of the preset that names the classes)."""
     index = {name: number for number, name in enumerate(order)}
     unknown = [row for row, name in enumerate(names) if name not in index]
     if unknown:

@@ -115,8 +115,9 @@ def _repeated(rows: Sequence[Example]) -> int:
 
 
 def _labels(data: TaskData, rows: Examples) -> dict[str, Any]:
-    """Rows (of labels by word: words) of each class or label; of scores the lowest, the mean and the highest."""
-    assert rows.labels is not None, "the rows of a task have labels"
+    """Rows (of labels by word: words) of each class or label; of scores the lowest, the mean and the highest. Nothing without labels."""
+    if rows.labels is None:
+        return {}
     if data.spec.kind in ("classification", WORD_LABELS):
         each = flat_labels(rows.labels) if data.spec.kind == WORD_LABELS else rows.labels.astype(np.int64)
         counts = np.bincount(each, minlength=len(data.spec.labels)).tolist()

@@ -6,7 +6,7 @@ Only what can be read in one way is recognised; otherwise the error names the co
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,11 +47,17 @@ class Recognised:
     notes: tuple[str, ...] = ()
 
 
-def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
+Classes = Callable[[], tuple[str, Sequence[str]]]
+"""What a teacher that needs no labels is called, and the classes that it knows."""
+
+
+def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | None = None) -> Recognised:
     """The task with the columns, kind and share of dev that it leaves open, from the head of its training file.
 
     With `by_name_alone` (the user named a file, and no preset), every column that could be meant counts. Otherwise columns
     that are left out are "text" and "label": always where the task has its kind, else if the file has such columns.
+    Training rows may have no labels where `task.class_names` or `classes` say which there are: then the dev file shows the
+    columns.
 
     Raises DataError for what cannot be recognised. Tasks that are not custom stay as they are.
     """
@@ -77,6 +83,8 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
         what = "column" if is_conll(path) else "list"
         note = f"{plain(path.name)}: {what} {shown(words[0])} is the words, {what} {shown(words[1])} their labels (token classification)."
         return Recognised(task.model_copy(update=changes), (note,))
+    if task.class_names is not None or (classes is not None and _lacks_labels(task, table, named)):
+        return _without_labels(task.model_copy(update=changes), named, classes, by_name_alone=by_name_alone)
     columns, switches = _columns(task, table, named, by_name_alone=by_name_alone)
     check_table(path, [*columns.values(), *switches])
     if by_name_alone or any(role not in named and name != role for role, name in columns.items()):
@@ -96,6 +104,64 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
     if kind == "classification" and task.files.dev is None and table.is_whole:
         _refuse_small_classes(table, columns)
     return Recognised(task.model_copy(update=changes), tuple(notes))
+
+
+# -- training rows without labels
+
+
+def _lacks_labels(task: Task, table: Table, named: set[str]) -> bool:
+    """Whether a training file has no labels: no column could be theirs, or that of the dev set's labels is missing or empty."""
+    if task.kind not in (None, "classification") or {"label", "labels"} & named:
+        return False
+    others = [name for name in table.values if normal(name) not in IDS and name != getattr(task.columns, "id", None)]
+    empty = {name for name in others if len(table) and len(table.missing(name)) == len(table)}
+    if any(normal(name) in LABELS and name not in empty for name in others):
+        return False
+    if all(normal(name) in TEXTS | PAIRED or name in empty for name in others) or len(others) == 1:
+        return True
+    if task.files is None or task.files.dev in (None, table.path):
+        return False
+    dev = read_table_head(Path(task.files.dev))
+    return any(normal(name) in LABELS and name not in set(others) - empty for name in dev.values)
+
+
+def _without_labels(task: Task, named: set[str], classes: Classes | None, *, by_name_alone: bool) -> Recognised:
+    """A task of classes whose training rows have no labels. Raises DataError where no dev file has any."""
+    from engine.preset.schema import Columns
+
+    assert task.files is not None
+    path = Path(task.files.train)
+    if task.files.dev is None:
+        sentence = (
+            "the rows have no labels, so that a share of them measures nothing: label some, a few hundred say, in a file of their "
+            "own, and name it: --set task.files.dev=FILE"
+        )
+        raise DataError(sentence, kind="unlabelled-dev", file=str(path), key="task.files.dev")
+    dev = read_table_head(Path(task.files.dev))
+    if _lacks_labels(task, dev, named):
+        sentence = "neither the training rows nor these have labels: label these rows, a few hundred say, to measure the student"
+        raise DataError(sentence, kind="unlabelled-dev", file=dev.path, key="task.files.dev")
+    columns, switches = _columns(task, dev, named, by_name_alone=by_name_alone)
+    if switches or task.kind not in (None, "classification"):
+        sentence = (
+            "training rows without labels are for texts with one class each, and this dev file has several labels"
+        )
+        raise DataError(sentence, kind="class-names-of-other-kind", file=dev.path, key="task.kind")
+    whose, known = "task.class_names", task.class_names
+    if known is None:
+        assert classes is not None, "somebody names the classes"
+        whose, known = classes()
+    own = {} if task.columns is None else task.columns.model_dump(exclude_unset=True)
+    changes = {"kind": "classification", "class_names": list(known), "columns": Columns(**{**own, **columns})}
+    found = task.model_copy(update=changes)
+    check_table(path, found.columns_of("train"))
+    text = " and ".join(shown(columns[role]) for role in ("text", "pair") if role in columns)
+    note = (
+        f"{plain(path.name)}: {text} {'are the texts' if 'pair' in columns else 'is the text'}, and the rows are read without "
+        f"labels; {shown(columns['label'])} is the label in {plain(Path(dev.path).name)}. The {len(known)} classes are those of "
+        f"{plain(whose)}: {listed(known, _SHOWN_CLASSES)}."
+    )
+    return Recognised(found, (note,))
 
 
 def _ranking_hint(table: Table, column: str) -> str | None:
@@ -295,7 +361,8 @@ def _single_column(table: Table, name: str) -> DataError:
     hint = ""
     if any(mark in name for mark in ";\t,|"):
         hint = "; the columns seem to be separated by another character than the file's ending says"
-    sentence = f"the file has one column, {shown(name)}, and a task needs two: a text and its label{hint}"
+    way_out = "; rows without labels will do for a teacher that knows the task already, or a file of its answers"
+    sentence = f"the file has one column, {shown(name)}, and a task needs two: a text and its label{hint or way_out}"
     return DataError(sentence, kind="single-column", file=table.path)
 
 

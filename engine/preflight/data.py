@@ -6,17 +6,23 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from engine.errors import CrildError, DataError
+from engine.errors import CrildError, DataError, UsageError
 from engine.preflight.own_data import recognised_task
 from engine.preset.load import Loaded
 from engine.preset.names import GLUE_TASKS
-from engine.preset.schema import Columns, Corpus, OtherTask, Task, UnlabelledFiles
+from engine.preset.rules import of_task, of_unlabelled
+from engine.preset.schema import Corpus, OtherTask, Task, UnlabelledFiles
 from engine.preset.source_names import is_corpus_path
 from engine.preset.text import plain
 
 
 def data_problems(loaded: Loaded) -> Iterator[CrildError]:
-    """Everything that is wrong with the data of a preset, as far as the heads of its files show."""
+    """Everything that is wrong with the data of a preset, as far as the heads of its files show, each problem once: the classes of
+    rows without labels come from the file of answers, which is checked itself too."""
+    yield from {str(problem): problem for problem in _problems_of_data(loaded)}.values()
+
+
+def _problems_of_data(loaded: Loaded) -> Iterator[CrildError]:
     yield from _task_problems(loaded, loaded.preset.task, "task")
     yield from _weight_problems(loaded)
     yield from _answer_problems(loaded)
@@ -52,11 +58,21 @@ def _task_problems(loaded: Loaded, task: Task, key: str) -> Iterator[CrildError]
 
         whole: list[Task] = []
         yield from _problems(loaded, f"{key}.files.train", lambda: whole.append(recognised_task(loaded, task)[0]))
-        columns = whole[0].columns or Columns() if whole else task.columns
+        if whole and whole[0].class_names is not None and task.class_names is None:
+            yield from _label_problems(loaded, whole[0])
         for split, path in task.files.splits().items():
             if split != "train" or whole:
-                check = partial(check_table, Path(path), columns.names() if columns else [])
-                yield from _problems(loaded, f"{key}.files.{split}", check)
+                wanted = whole[0].columns_of(split) if whole else task.columns.names() if task.columns else []
+                yield from _problems(loaded, f"{key}.files.{split}", partial(check_table, Path(path), wanted))
+
+
+def _label_problems(loaded: Loaded, task: Task) -> Iterator[CrildError]:
+    """What learns from labels, where the training file turned out to have none."""
+    preset = loaded.preset.model_copy(update={"task": task})
+    for keys, sentence, kind in of_unlabelled(preset, [stage.name for stage in preset.stage]):
+        yield loaded.problem(UsageError, keys[0], sentence, kind=kind)
+    for keys, sentence, kind in of_task(task):
+        yield loaded.problem(UsageError, f"task.{keys[0]}", sentence, kind=kind)
 
 
 def _answer_problems(loaded: Loaded) -> Iterator[CrildError]:
@@ -91,6 +107,7 @@ def _problems(loaded: Loaded, key: str, check: Callable[[], None]) -> Iterator[C
     try:
         check()
     except DataError as error:
-        sentence = error.sentence + ("" if loaded.names_data else loaded.set_in(key))
-        own = error.key if error.key is not None and error.key.partition(".")[0] == key.partition(".")[0] else key
+        table = (error.key or "").partition(".")[0]
+        own = error.key if error.key is not None and table in (key.partition(".")[0], "teacher") else key
+        sentence = error.sentence + ("" if loaded.names_data else loaded.set_in(own if table == "teacher" else key))
         yield DataError(sentence, kind=error.kind, file=plain(error.file or ""), line=error.line, key=own)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.errors import DataError
 from engine.preset.load import Loaded
+from engine.preset.text import plain
 
 if TYPE_CHECKING:
-    from engine.preset.schema import Task
+    from engine.preset.schema import Task, Teacher
 
 
 def completed(loaded: Loaded) -> Loaded:
@@ -28,5 +33,33 @@ def recognised_task(loaded: Loaded, task: Task) -> tuple[Task, tuple[str, ...]]:
         return task, ()
     from engine.data.recognition import recognised  # not for every preset: importing takes 30 ms
 
-    found = recognised(task, by_name_alone=loaded.names_data and task is loaded.preset.task)
+    is_own, teacher = task is loaded.preset.task, loaded.preset.teacher
+    named = teacher.model != "scratch" and teacher.finetune is None
+    classes = partial(_classes_of, teacher) if is_own and named else None
+    found = recognised(task, by_name_alone=loaded.names_data and is_own, classes=classes)
     return found.task, found.notes
+
+
+def _classes_of(teacher: Teacher) -> tuple[str, Sequence[str]]:
+    """What the teacher is called, and the classes that it knows. Raises DataError and ModelError where it doesn't name them."""
+    if teacher.answers is not None:
+        from engine.data.answer_classes import answer_classes
+
+        try:
+            return Path(teacher.answers).name, answer_classes(teacher)
+        except DataError as error:
+            key = error.key or "teacher.answers"
+            raise DataError(error.sentence, kind=error.kind, file=error.file, line=error.line, key=key) from None
+    if teacher.labels is not None:
+        return "teacher.labels", teacher.labels
+    from engine.preflight.model_facts import model_facts
+
+    facts = model_facts(teacher.named, teacher.revision)
+    if facts is None or facts.labels is None or len(facts.labels) < 2:
+        why = "is not on this machine" if facts is None else "doesn't name its classes"
+        sentence = (
+            f"the training rows have no labels, and the teacher {plain(teacher.named)} {why}: name them, --set "
+            """'task.class_names=["one", "other"]'"""
+        )
+        raise DataError(sentence, kind="no-class-names", key="task.class_names")
+    return Path(teacher.named).name, facts.labels

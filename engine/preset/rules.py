@@ -67,7 +67,7 @@ def of_task(task: Task) -> Iterator[Fault]:
         sentence = "measure_holdout makes rows of train the test set, and there is a test file: leave out one of them"
         yield Fault(("measure_holdout", "files.test"), sentence, "holdout-and-test-file")
     if task.name != "custom":
-        for key in ("files", "columns", "kind", "dev_share", "metrics", "thresholds"):
+        for key in ("files", "columns", "kind", "class_names", "dev_share", "metrics", "thresholds"):
             if getattr(task, key) is not None:
                 sentence = f'{key} is for name = "custom"; {task.name} has its own'
                 yield Fault((key, "name"), sentence, "custom-task-key")
@@ -99,6 +99,8 @@ def of_task(task: Task) -> Iterator[Fault]:
         yield Fault(("metrics", "columns"), sentence, "ranking-without-groups")
     if task.columns is not None:
         yield from _of_columns(task, task.columns)
+    if task.class_names is not None:
+        yield from _of_class_names(task, task.class_names)
 
 
 def _of_columns(task: Task, columns: Columns) -> Iterator[Fault]:
@@ -122,6 +124,50 @@ def _of_columns(task: Task, columns: Columns) -> Iterator[Fault]:
         if getattr(columns, key) is not None and task.kind not in (None, "multilabel"):
             sentence = f'columns.{key} is for texts with several labels: set kind = "multilabel"'
             yield Fault((f"columns.{key}", "kind"), sentence, "several-labels-without-kind")
+
+
+def _of_class_names(task: Task, names: Sequence[str]) -> Iterator[Fault]:
+    """What a task cannot have whose training rows have no labels."""
+    if len(set(names)) < len(names):
+        yield Fault(("class_names",), "class_names has a class twice", "repeated-class")
+    if task.kind not in (None, "classification"):
+        sentence = f'class_names is for texts with one class each, and kind is "{task.kind}": leave out one of them'
+        yield Fault(("class_names", "kind"), sentence, "class-names-of-other-kind")
+    if task.files is not None and task.files.dev is None:
+        sentence = (
+            "class_names says that the training rows have no labels, so that a share of them measures nothing: label some rows, "
+            'and name their file, files = { train = "...", dev = "..." }'
+        )
+        yield Fault(("class_names", "files.dev"), sentence, "unlabelled-dev")
+    for key, is_set in (
+        ("label_noise", task.label_noise > 0),
+        ("measure_holdout", bool(task.measure_holdout)),
+        ("columns.group", task.columns is not None and task.columns.group is not None),
+    ):
+        if is_set:
+            yield Fault((key, "class_names"), f"{key} {_NEEDS_LABELS}", "labels-needed")
+
+
+_NEEDS_LABELS = "needs labels of the training rows, and they have none (task.class_names): leave it out"
+
+
+def of_unlabelled(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
+    """What learns from, or counts, labels that the training rows don't have."""
+    for key, is_set in (
+        ("teacher.finetune", preset.teacher.finetune is not None),
+        ("baseline.enabled", preset.baseline.enabled),
+        ("train.class_weights", preset.train.class_weights is not None),
+        ("train.evaluate_train", preset.train.evaluate_train is not None),
+    ):
+        if is_set:
+            yield Fault((key, "task.class_names"), f"{key} {_NEEDS_LABELS}", "labels-needed")
+    for name, stage in zip(stage_names, preset.stage, strict=True):
+        if "labels" in stage.terms():
+            sentence = (
+                f"the stage {name} learns from labels, and the training rows have none (task.class_names): leave them out, "
+                f"--set stage.{name}.objectives.labels=0"
+            )
+            yield Fault((f"stage.{name}.objectives.labels", "task.class_names"), sentence, "labels-needed")
 
 
 def of_shape(shape: Architecture | Student) -> Iterator[Fault]:
@@ -333,6 +379,8 @@ def _stages(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
         yield Fault(("student.init", "teacher.model"), sentence, "teacher-not-pretrained")
     if preset.teacher.answers is not None:
         yield from _of_answers(preset, stage_names)
+    if preset.task.class_names is not None:
+        yield from of_unlabelled(preset, stage_names)
     for name, stage in zip(stage_names, preset.stage, strict=True):
         if preset.teacher.others is not None and stage.mixup and "logits" in stage.terms():
             sentence = (

@@ -114,6 +114,10 @@ class Task(Record):
     """For "custom": one of several classes, "multilabel" (any number of labels for a text), scores, or "token-classification"
     (a label for each word); recognised when left out, as far as the labels can be read in one way. GLUE and toy tasks know
     theirs."""
+    class_names: Annotated[list[Name], Field(min_length=2)] | None = None
+    """For "custom" with training rows that have no labels: the classes, in the order of the model's outputs. Recognised from
+    the teacher, where it is a file of answers or knows the task. The dev file still has labels; a column of labels in the
+    training file is not read."""
     dev_share: DevShare | None = None
     """For "custom" without a dev file: this share of the training rows is the dev set, drawn with `data_seed`, each
     class (but no label of several) keeping its share. 0.2 when left out."""
@@ -145,6 +149,12 @@ class Task(Record):
     label_noise: Fraction = 0.0
     """Share of training labels to replace: by another class, or for scores and several labels by another
     example's. Not for "token-classification"."""
+
+    def columns_of(self, split: str) -> list[str]:
+        """The columns that are read of a split of a custom task: of training rows without labels, none with labels."""
+        columns = self.columns or Columns()
+        unread = columns.label_columns() if split == "train" and self.class_names is not None else []
+        return [name for name in columns.names() if name not in unread]
 
     @property
     def display_name(self) -> str:
@@ -232,9 +242,9 @@ class Teacher(Record):
     JSON lines or Parquet. The student then comes from `student.init`: a folder, hub id or run, or "scratch"."""
     columns: AnswerColumns | None = None
     """For `answers`: the names of its columns."""
-    values: Literal["probabilities", "scores", "logits"] | None = None
+    values: Literal["probabilities", "scores", "logits", "ranks"] | None = None
     """For `answers`: what its numbers are. "probabilities" (the default) sum to 1 in each row, "scores" are at least 0 and
-    are divided by their sum, "logits" are taken as they are."""
+    are divided by their sum, "logits" are taken as they are, "ranks" order the classes: 1 is the first, equal ones are ties."""
     join: Literal["id", "text", "row"] | None = None
     """For `answers`: how its rows find those of the task. When left out: by the ids or texts that `columns` names, else by
     a column with the task's ids or texts, else by row number."""

@@ -89,7 +89,7 @@ _WHOLE = (
 )  # of a stage: half of one and half of another makes no sense
 _DEPENDENTS = {
     # Another value under the first key makes the others meaningless: they describe the model or task it replaces.
-    ("task", "name"): ("title", "revision", "files", "columns", "kind", "dev_share", "metrics"),
+    ("task", "name"): ("title", "revision", "files", "columns", "kind", "class_names", "dev_share", "metrics"),
     ("teacher", "model"): ("revision", "tokenizer", "labels", "architecture"),
     ("teacher", "answers"): ("columns", "values", "join"),
     ("student", "init"): ("revision", "hidden_size", "heads", "intermediate_size"),

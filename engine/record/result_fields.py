@@ -37,7 +37,7 @@ FIELDS: Mapping[str, str] = {
     "task": "name of the task",
     "metric": "name of the primary metric",
     "split": "name of the primary dev set",
-    "majority.{metric}": "metrics of the majority guess on dev",
+    "majority.{metric}": "metrics on dev of the majority guess: the most frequent class of the training rows (of dev, where these have no labels)",
     "teacher": "null for a file of answers that lacks rows of the primary dev set, else (without sizes and speed for a file):",
     **_below("teacher", {**_MODEL, **_SPEED, **_CONTENT}),
     **_below(

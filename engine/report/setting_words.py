@@ -192,6 +192,7 @@ _TASK: Mapping[str, Words] = {
     "label_noise": _unless(0, lambda value: f"label noise {_value(value)}"),
     "files": _nothing,
     "columns": _nothing,
+    "class_names": lambda _: "training rows without labels",
     "dev_share": _labelled("dev share"),
     "holdout": _labelled("held out of train"),
     "measure_holdout": _unless(False, lambda _: "measured on the rows held out of train"),

@@ -79,7 +79,7 @@ def plan_search(file: SearchFile, trust: bool | None = None) -> SearchPlan:
     first = planned[0]
     seeds = file.start.seeds or (first.preset.seed,)
     found = SearchPlan(file, tuple(starts.values()), first.cell["task"], seeds, _starting_values(file, starts))
-    problems = [*_aim_problems(file, first.preset), *_impossible(found)]
+    problems = [*_aim_problems(file, first.preset), *_holdout_problems(file, first.preset), *_impossible(found)]
     if problems:
         raise PresetError(problems)
     return found
@@ -165,6 +165,15 @@ def _aim_problems(file: SearchFile, preset: Preset) -> Iterator[CrildError]:
         if aim not in (*LOWER, "metric", *known):
             sentence = f"{preset.task.display_name} reports {listed(known, 'and')} on dev, not {aim}"
             yield file.problem(("aim",), sentence, kind="aim-of-other-task")
+
+
+def _holdout_problems(file: SearchFile, preset: Preset) -> Iterator[CrildError]:
+    """Rows to hold out of training rows that have no labels, so that nothing could be measured on them."""
+    if file.holdout and preset.task.class_names is not None:
+        sentence = (
+            "the training rows have no labels, so that rows held out of them cannot confirm the winner: set holdout = 0"
+        )
+        yield file.problem(("holdout",), sentence, kind="unlabelled-holdout")
 
 
 def _impossible(found: SearchPlan) -> Iterator[CrildError]:

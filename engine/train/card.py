@@ -356,7 +356,8 @@ def _training_data(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -
     task = preset.task
     if data:
         dev = " and ".join(f"{rows:,} of {plain(split)}" for split, rows in mapping(data.get("dev")).items())
-        yield f"{data['train']:,} rows of {_title(preset)} for training; measured on {dev}."
+        without = "" if task.class_names is None else " without labels"
+        yield f"{data['train']:,} rows of {_title(preset)}{without} for training; measured on {dev}."
     changes = []
     if task.holdout is not None:
         part = f"{100 * task.holdout:.3g} %" if task.holdout < 1 else f"{task.holdout:,.0f} rows"

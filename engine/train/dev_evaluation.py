@@ -145,6 +145,10 @@ class Dev:
         assert labels is not None, "dev sets have labels"
         return labels
 
+    def guess_labels(self, train: TokenSet) -> Labels:
+        """The labels that the majority guess knows: those of the training rows, else of the primary dev set."""
+        return self.labels(self.primary) if train.labels is None else train.labels
+
     def groups(self, split: str) -> npt.NDArray[np.int64] | None:
         """The groups whose rows are ranked against each other (rows,); None where nothing is ranked."""
         return self.tokens[split].groups

@@ -180,7 +180,7 @@ class Materials:
     @property
     def train_labels(self) -> Labels:
         """Gold labels of the training rows (rows,), or of their words (words,)."""
-        assert self.train.labels is not None, "a task has labels"
+        assert self.train.labels is not None, "what reads labels is refused where there are none"
         return self.train.labels
 
     @property

@@ -92,8 +92,8 @@ class Teachers:
         Nothing where a file doesn't answer every row of the primary dev set: then the teacher has no figures.
         """
         dev, spec, given = self._materials.dev, self._materials.data.spec, self._materials.answers
-        gold = dev.labels(dev.primary)
-        floor = majority(spec, self._materials.train_labels, gold, dev.groups(dev.primary))[spec.primary]
+        labels = dev.guess_labels(self._materials.train)
+        floor = majority(spec, labels, dev.labels(dev.primary), dev.groups(dev.primary))[spec.primary]
         if given is not None:
             self.content = given.content()
             answers = given.measured if dev.primary in given.logits else {}

@@ -61,6 +61,28 @@ def test_mistakes_are_those_of_the_command_line(
         assert caught.value.kind == kind
 
 
+def test_unlabelled_files_go_where_the_command_line_sends_them(
+    command: Call, runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tickets.csv").write_text("text,label\n" + "".join(f"row {n},{'ab'[n % 2]}\n" for n in range(40)))
+    for name in ("more.csv", "most.csv"):
+        Path(name).write_text("text\n" + "".join(f"{name} {n}\n" for n in range(5)))
+    words = ("--unlabelled", "more.csv", "--unlabelled", "most.csv", "--runs-dir", str(runs_dir), "--detach", "--quiet")
+    said = command("run", "quickstart", "tickets.csv", *words)
+    assert said.code == 0, said.err
+    by_command = load_preset([str(next(runs_dir.glob("*/preset.toml")))]).preset.stage
+    preset = crild.load_preset("quickstart", "tickets.csv", unlabelled=["more.csv", Path("most.csv")])
+    loaded = preset.override({"seed": 3}).save("mine.toml")
+    assert [stage.data for stage in load_preset([str(loaded)]).preset.stage] == [stage.data for stage in by_command]
+    assert preset["stage.ild.data.files"] == [str(tmp_path / "more.csv"), str(tmp_path / "most.csv")]
+    one = crild.load_preset("quickstart", "tickets.csv", unlabelled="more.csv")
+    assert one["stage.ild.data.files"] == [str(tmp_path / "more.csv")]
+    with pytest.raises(crild.CrildError) as caught:
+        crild.load_preset("finetune", "tickets.csv", unlabelled="more.csv")
+    assert caught.value.kind == "no-stage-for-unlabelled"
+
+
 def test_all_mistakes_of_a_file_are_in_the_exception(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('extends = "crild"\nseed = "x"\n[task]\nname = "rte"\nfrob = 1\n')

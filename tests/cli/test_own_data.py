@@ -184,6 +184,44 @@ def test_data_shows_unlabelled_files_too(crild: Call, tickets: Path) -> None:
     assert "of 3 rows" in shown
 
 
+UNLABELLED = ("answers", "texts.csv", "--set", "teacher.answers=answers.csv", "--set", "task.files.dev=tickets.csv")
+
+
+@pytest.fixture
+def texts(tickets: Path) -> Path:
+    """The tickets without their teams, and answers to them."""
+    rows = [line.split(",")[0] for line in tickets.read_text().splitlines()[1:]]
+    path = tickets.parent / "texts.csv"
+    path.write_text("\n".join(["message", *rows]) + "\n")
+    answers = [f"{row},{'abc'[number % 3]}" for number, row in enumerate(rows)]
+    (tickets.parent / "answers.csv").write_text("\n".join(["message,label", *answers]) + "\n")
+    return path
+
+
+def test_rows_without_labels_run_beside_answers(
+    crild: Call, fake_engine: Callable[..., None], texts: Path, runs_dir: Path
+) -> None:
+    said = crild("run", *UNLABELLED, "--set", "student.init=scratch", "--runs-dir", str(runs_dir))
+    assert said.code == 0, said.err
+    assert "read without labels" in said.err
+    task = load_run_preset(run_of(runs_dir)).preset.task
+    assert (task.class_names, task.dev_share) == (["a", "b", "c"], None)
+
+
+def test_data_shows_rows_without_labels_and_a_new_preset_names_their_classes(
+    crild: Call, texts: Path, tmp_path: Path
+) -> None:
+    shown = crild("data", *UNLABELLED)
+    assert shown.code == 0, shown.err
+    assert "the training rows have no labels" in shown.out
+    assert "share of dev" in shown.out
+    assert "without label: ticket 0" in shown.out
+    own = ("--set", "task.files.dev=tickets.csv", "--set", "task.class_names=['a', 'b', 'c']")
+    made = crild("presets", "new", "mine", "--from-data", "texts.csv", "--from", "answers", *own)
+    assert made.code == 0, made.err
+    assert 'class_names = ["a", "b", "c"]' in (tmp_path / "mine.toml").read_text()
+
+
 def test_data_shows_rounded_shares_of_rows_and_for_labels_of_words_of_words(
     crild: Call, tickets: Path, tmp_path: Path
 ) -> None:

@@ -170,8 +170,10 @@ def test_scores_and_logits_are_taken_as_declared(tmp_path: Path) -> None:
     columns = AnswerColumns(classes={"pos": "p", "neg": "n"})
     found = answers(task, write(tmp_path, raw), values="logits", columns=columns)
     assert found.train.tolist() == [[-2 * row, row] for row in range(4)]
-    rounded: Rows = [["text", "pos", "neg"], *([t, 0.33, 0.66] for t in TEXTS)]
-    assert shares(answers(task, write(tmp_path, rounded)).train)[0] == pytest.approx((1 / 3, 2 / 3))
+    for one, other in ((0.33, 0.66), (0.33, 0.65), (0.36, 0.66)):
+        rounded: Rows = [["text", "pos", "neg"], *([t, one, other] for t in TEXTS)]
+        first = shares(answers(task, write(tmp_path, rounded)).train)[0]
+        assert first == pytest.approx((one / (one + other), other / (one + other)))
 
 
 def test_scores_of_a_regression_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -183,6 +185,7 @@ def test_scores_of_a_regression_are_taken_as_they_are(tmp_path: Path) -> None:
     )
     assert found.train.tolist() == [[-1.0], [3.5], [0.0]]
     assert refused(task, write(tmp_path, [["text", "predicted_score"], ["one", "nan"]])).kind == "answer-not-finite"
+    assert refused(task, write(tmp_path, [["text", "label"], ["one", 1]]), values="ranks").kind == "ranks-of-scores"
 
 
 def test_pairs_are_joined_by_both_texts(tmp_path: Path) -> None:
@@ -260,9 +263,130 @@ def test_a_class_that_the_task_lacks(tmp_path: Path) -> None:
     task = task_of(tmp_path)
     error = refused(task, write(tmp_path, [["text", "label"], ["good one", "pos"], ["bad one", "mixed"]]))
     assert (error.kind, error.line) == ("unknown-class", 3)
-    for nested in ({"pos": 1.0}, {"pos": 0.5, "neg": 0.5, "mixed": 0.0}):
-        (tmp_path / "a.jsonl").write_text(json.dumps({"text": "good one", "probabilities": nested}) + "\n")
-        assert refused(task, str(tmp_path / "a.jsonl")).kind == "other-classes"
+    (tmp_path / "a.jsonl").write_text(
+        json.dumps({"text": "good one", "probabilities": {"pos": 0.5, "neg": 0.5, "mixed": 0.0}}) + "\n"
+    )
+    error = refused(task, str(tmp_path / "a.jsonl"))
+    assert error.kind == "other-classes"
+    assert '"mixed"' in error.sentence
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_classes_that_an_object_leaves_out_count_as_0_where_the_others_sum_to_1(tmp_path: Path, form: str) -> None:
+    task = task_of(tmp_path)
+    given: list[dict[str, float]] = [{"pos": 0.995}, {"neg": 1.0}, {"pos": 0.5, "neg": 0.5}, {"neg": 0.98}]
+    lines = [{"text": text, "probabilities": each} for text, each in zip(TEXTS, given, strict=False)]
+    file = tmp_path / f"answers.{form}"
+    if form == "jsonl":
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist(lines), file)  # a struct has all keys, some of them null
+    found = answers(task, str(file))
+    assert shares(found.train) == pytest.approx(np.array([[1, 0], [0, 1], [0.5, 0.5], [0, 1]]), abs=2e-6)
+    assert any(note.startswith(f"3 of 4 rows of answers.{form} leave out classes") for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("object_", "settings", "kind"),
+    [
+        ({"pos": 0.7}, {}, "answer-lacks-classes"),
+        ({"pos": 1.5}, {}, "answer-lacks-classes"),
+        ({"pos": None}, {}, "missing-answer"),
+        ({}, {}, "missing-answer"),
+        ({"pos": 3}, {"values": "scores"}, "other-classes"),
+        ({"pos": 3.0}, {"values": "logits"}, "other-classes"),
+    ],
+    ids=str,
+)
+def test_classes_that_cannot_be_left_out(
+    tmp_path: Path, object_: dict[str, float], settings: dict[str, Any], kind: str
+) -> None:
+    task = task_of(tmp_path)
+    first = {"text": TEXTS[0], "probabilities": {"pos": 0.9, "neg": 0.1}}
+    lines = [first, {"text": TEXTS[1], "probabilities": object_}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    error = refused(task, str(tmp_path / "a.jsonl"), **settings)
+    assert (error.kind, error.line) == (kind, 2)
+
+
+RANKED = (
+    # ranks of a, b, c (None: not ranked), and the weights by hand: (1/3)(1 + 1/2 + 1/3), (1/3)(1/2 + 1/3), (1/3)(1/3)
+    ((1, 2, 3), (11 / 18, 5 / 18, 2 / 18)),
+    ((3, 1, 2), (2 / 18, 11 / 18, 5 / 18)),
+    ((1, 1, 2), (8 / 18, 8 / 18, 2 / 18)),
+    ((1, 1, 3), (8 / 18, 8 / 18, 2 / 18)),
+    ((1, 2, 2), (11 / 18, 3.5 / 18, 3.5 / 18)),
+    ((1, 1, 1), (1 / 3, 1 / 3, 1 / 3)),
+    ((None, 1, None), (3.5 / 18, 11 / 18, 3.5 / 18)),
+    ((2, 1, None), (5 / 18, 11 / 18, 2 / 18)),
+    ((1, 1, None), (8 / 18, 8 / 18, 2 / 18)),
+)
+
+
+def ranked_task(folder: Path) -> Task:
+    """A task of three classes whose training rows are `RANKED`."""
+    names = "abc" * 3
+    (folder / "train.csv").write_text("text,label\n" + "".join(f"row {n},{names[n]}\n" for n in range(len(RANKED))))
+    (folder / "dev.csv").write_text("text,label\nrow 20,a\n")
+    files = Files(train=str(folder / "train.csv"), dev=str(folder / "dev.csv"))
+    return Task(name="custom", files=files, kind="classification")
+
+
+@pytest.mark.parametrize("form", ["csv", "rank_", "jsonl", "wide.jsonl"])
+def test_ranks_are_the_weights_that_are_worked_out_by_hand(tmp_path: Path, form: str) -> None:
+    task = ranked_task(tmp_path)
+    ranks = [dict(zip("abc", given, strict=True)) for given, _ in RANKED]
+    if form.endswith("jsonl"):
+        rows = [{name: rank for name, rank in each.items() if rank is not None} for each in ranks]
+        lines = [{"ranks": row} if form == "jsonl" else {"text": f"row {n}"} | row for n, row in enumerate(rows)]
+        file = str(tmp_path / "answers.jsonl")
+        Path(file).write_text("".join(json.dumps({"text": f"row {n}"} | line) + "\n" for n, line in enumerate(lines)))
+    else:
+        before = form.removesuffix("csv")
+        cells = [["" if rank is None else rank for rank in each.values()] for each in ranks]
+        file = write(tmp_path, [[before + name for name in "abc"], *cells])
+    found = answers(task, file, values="ranks")
+    expected = np.array([weights for _, weights in RANKED])
+    assert np.exp(found.train.astype(np.float64)) == pytest.approx(expected, abs=1e-6)
+    assert any("are ranks" in note for note in found.notes)
+    assert any(note.startswith("3 of 9 rows") and "come after" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "kind"),
+    [
+        ((0, 1, 2), "answer-not-rank"),
+        ((-1, 1, 2), "answer-not-rank"),
+        ((1.5, 1.5, 3), "answer-not-rank"),
+        ((1, 2, 4), "ranks-with-gaps"),
+        ((2, 3, ""), "ranks-with-gaps"),
+        ((1, 1, 4), "ranks-with-gaps"),
+        (("", "", ""), "missing-answer"),
+        (("first", 2, 3), "answer-not-number"),
+        (("nan", 1, 2), "answer-not-finite"),
+    ],
+    ids=str,
+)
+def test_numbers_that_rank_nothing(tmp_path: Path, ranks: tuple[Any, ...], kind: str) -> None:
+    rows: Rows = [["text", "a", "b", "c"], ["row 0", 1, 2, 3], ["row 1", *ranks]]
+    error = refused(ranked_task(tmp_path), write(tmp_path, rows), values="ranks")
+    assert (error.kind, error.line) == (kind, 3)
+
+
+def test_two_ways_to_count_ties_in_one_row_are_a_gap(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"row {n},{n}\n" for n in range(6)))
+    (tmp_path / "dev.csv").write_text("text,label\nrow 20,1\n")
+    files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "dev.csv"))
+    task = Task(name="custom", files=files, kind="classification")
+    for ranks, is_gap in (((1, 1, 2, 3, 3, 4), False), ((1, 1, 3, 4, 4, 6), False), ((1, 1, 2, 4, 5, 6), True)):
+        file = write(tmp_path, [list("012345"), *([ranks] * 6)])
+        if is_gap:
+            assert refused(task, file, values="ranks").kind == "ranks-with-gaps"
+        else:
+            assert np.exp(answers(task, file, values="ranks").train).sum() == pytest.approx(6)
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
@@ -288,7 +412,7 @@ def test_each_of_several_labels_has_a_probability_of_its_own(tmp_path: Path) -> 
     assert found[2, 0] == pytest.approx(math.log(FLOOR / (1 - FLOOR)), rel=1e-5)
     above = refused(task, write(tmp_path, [*rows[:-1], ["four", 1.1, 0.2]]))
     assert (above.kind, above.line) == ("answer-above-one", 5)
-    for settings in ({"values": "scores"}, {"columns": AnswerColumns(label="neg")}):
+    for settings in ({"values": "scores"}, {"values": "ranks"}, {"columns": AnswerColumns(label="neg")}):
         assert refused(task, write(tmp_path, rows), **settings).kind == "answers-of-one-class"
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from crild_tui.launch_form.fields import fields_of
 from engine.errors import CrildError
-from tests.preset.support import checked, load, refused, write
+from engine.preflight.own_data import completed
+from engine.preset.load import load_preset
+from tests.preset.support import checked, load, model_folder, refused, write
 
 PRESET = """
 [task]
@@ -62,6 +64,90 @@ def test_paths_are_relative_to_the_preset(tmp_path: Path) -> None:
 def test_what_does_not_go_together(tmp_path: Path, overrides: list[str], kind: str, key: str) -> None:
     found = [problem for problem in faults(tmp_path, *overrides) if problem.kind == kind]
     assert [problem.key for problem in found] == [key]
+
+
+UNLABELLED = """
+[task]
+name = "custom"
+files = { train = "texts.csv", dev = "dev.csv" }
+[teacher]
+answers = "answers.csv"
+[student]
+init = "scratch"
+[[stage]]
+name = "kd"
+objectives = { logits = 1.0 }
+"""
+CLASSES = "task.class_names=['a', 'b']"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "key"),
+    [
+        (["task.class_names=['a']"], "wrong-value", "task.class_names"),
+        (["task.class_names=['a', 'a']"], "repeated-class", "task.class_names"),
+        (["task.kind=multilabel"], "class-names-of-other-kind", "task.class_names"),
+        (["task.files.dev=false"], "unlabelled-dev", "task.class_names"),
+        (["task.label_noise=0.1"], "labels-needed", "task.label_noise"),
+        (["task.holdout=0.1", "task.measure_holdout=true"], "labels-needed", "task.measure_holdout"),
+        (["task.columns.group=text"], "labels-needed", "task.columns.group"),
+        (["teacher.model=scratch", "teacher.finetune.epochs=1"], "labels-needed", "teacher.finetune"),
+        (["baseline.enabled=true"], "labels-needed", "baseline.enabled"),
+        (["train.class_weights=balanced"], "labels-needed", "train.class_weights"),
+        (["train.evaluate_train=5"], "labels-needed", "train.evaluate_train"),
+        (["stage.kd.objectives.labels=1"], "labels-needed", "stage.kd.objectives.labels"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_needs_labels_of_the_training_rows(tmp_path: Path, overrides: list[str], kind: str, key: str) -> None:
+    items = overrides if overrides[0].startswith("task.class_names") else [CLASSES, *overrides]
+    found = [problem for problem in faults(tmp_path, *items, text=UNLABELLED) if problem.kind == kind]
+    assert [problem.key for problem in found] == [key]
+
+
+def test_labels_of_weight_0_are_no_labels_and_another_task_has_its_own_classes(tmp_path: Path) -> None:
+    loaded = load(tmp_path, UNLABELLED, CLASSES, "stage.kd.objectives.labels=0")
+    assert loaded.preset.task.class_names == ["a", "b"]
+    other = "task={ name = 'rte', class_names = ['a', 'b'] }"
+    assert "custom-task-key" in [problem.kind for problem in faults(tmp_path, other, text=UNLABELLED)]
+    write(tmp_path, UNLABELLED.replace("[teacher]", "class_names = ['a', 'b']\n[teacher]"))
+    assert load_preset(["mine.toml", "rte"], base=tmp_path).preset.task.class_names is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], []),
+        (["baseline.enabled=true"], [("labels-needed", "baseline.enabled")]),
+        (["task.label_noise=0.1"], [("labels-needed", "task.label_noise")]),
+        (["task.files.dev=texts.csv"], [("unlabelled-dev", "task.files.dev")]),
+        (["teacher.answers=none.csv"], [("no-such-file", "teacher.answers")]),
+        (["teacher.answers=bare.csv"], [("no-class-names", "task.class_names")]),
+        (["teacher.model=./expert"], []),
+        (["teacher.model=./encoder"], [("no-class-names", "task.class_names")]),
+        (["teacher.model=./encoder", "teacher.labels=['a', 'b']"], []),
+        (["teacher.model=./encoder", "teacher.finetune.epochs=1"], [("single-column", "task.files.train")]),
+    ],
+    ids=str,
+)
+def test_a_file_that_turns_out_to_have_no_labels(
+    tmp_path: Path, overrides: list[str], expected: list[tuple[str, str]]
+) -> None:
+    texts = {
+        "texts.csv": "text\none\ntwo\n", "dev.csv": "text,label\nthree,a\nfour,b\n",
+        "answers.csv": "text,probability_a,probability_b\none,1,0\n", "bare.csv": "text,a,b\none,1,0\n",
+    }  # fmt: skip
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    model_folder(tmp_path / "expert", id2label={"0": "b", "1": "a"})
+    model_folder(tmp_path / "encoder")
+    loaded = load(tmp_path, UNLABELLED, *overrides)
+    problems = [problem for problem in checked(loaded) if (problem.key or "").partition(".")[0] != "student"]
+    assert [(problem.kind, problem.key) for problem in problems] == expected
+    if not expected:
+        order = ["b", "a"] if "teacher.model=./expert" in overrides else ["a", "b"]
+        assert completed(loaded).preset.task.class_names == order
+        assert "read without labels" in completed(loaded).notes[0]
 
 
 def test_a_model_and_answers_displace_each_other_but_not_in_one_file(tmp_path: Path) -> None:

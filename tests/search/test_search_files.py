@@ -194,3 +194,19 @@ def test_rows_held_out_are_measured_only_where_there_are_some_and_no_test_file(
     with pytest.raises(PresetError) as caught:
         load_preset([str(folder / "base.toml")], settings)
     assert kind in [problem.kind for problem in caught.value.problems]
+
+
+def test_training_rows_without_labels_cannot_confirm_a_winner(folder: Path) -> None:
+    file = search_file(folder)
+    (folder / "texts.csv").write_text("text\none\ntwo\n")
+    (folder / "dev.csv").write_text("text,label\nthree,a\nfour,b\n")
+    (folder / "answers.csv").write_text("text,label\none,a\ntwo,b\n")
+    base = (folder / "base.toml").read_text()
+    base = base.replace('name = "toy-entailment"', 'name = "custom"\nfiles = { train = "texts.csv", dev = "dev.csv" }')
+    base = base.replace('model = "scratch"\n[teacher.finetune]\nepochs = 1.0', 'answers = "answers.csv"')
+    (folder / "base.toml").write_text(base.replace("[student]", '[student]\ninit = "scratch"'))
+    with pytest.raises(PresetError) as caught:
+        plan_search(read_search(file))
+    assert [problem.kind for problem in caught.value.problems] == ["unlabelled-holdout"]
+    file.write_text(file.read_text().replace("[search]", "[search]\nholdout = 0"))
+    assert plan_search(read_search(file)).starts[0].preset.task.class_names == ["a", "b"]

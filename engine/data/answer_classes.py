@@ -1,0 +1,50 @@
+"""The classes that a file of answers knows, for training rows that have no labels of their own. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.data.answer_columns import class_columns, class_name
+from engine.data.answers import answers_path
+from engine.data.label_columns import MANY_CLASSES, natural
+from engine.data.row_stream import RowReader, format_of
+from engine.data.text_files import listed
+from engine.errors import DataError
+from engine.preset.schema import Teacher
+
+_SET = """--set 'task.class_names=["one", "other"]'"""
+
+
+def answer_classes(teacher: Teacher) -> tuple[str, ...]:
+    """The classes in `teacher.answers`, sorted as those of a training file: from the names of its columns, from the objects or
+    the classes in one column.
+
+    Raises DataError where nothing says which they are, or where there are too few or too many.
+    """
+    path = answers_path(teacher)
+    if teacher.columns is not None and teacher.columns.classes is not None:
+        return tuple(sorted(teacher.columns.classes, key=natural))
+    found: set[str] = set()
+    names: tuple[str, ...] = ()
+    with RowReader(path, format_of(path) or "csv") as reader:
+        for chunk in reader.chunks():
+            names = chunk.columns
+            in_names, column = class_columns(names, teacher)
+            if column is None or column not in names:
+                found.update(in_names)
+                break
+            for value in chunk.values(column):
+                if isinstance(value, Mapping):
+                    found.update(value)
+                elif value is not None and value != "":
+                    found.add(class_name(value))
+    if not found:
+        sentence = (
+            f"the training rows have no labels, and it is unclear which columns of the answers are the classes: name them, "
+            f"{_SET}; the columns are {listed(names)}"
+        )
+        raise DataError(sentence, kind="no-class-names", file=str(path), key="task.class_names")
+    if not 2 <= len(found) <= MANY_CLASSES:
+        sentence = f"these answers know {len(found):,} class{'es' * (len(found) > 1)}: name those of the task, {_SET}"
+        raise DataError(sentence, kind="odd-number-of-classes", file=str(path), key="task.class_names")
+    return tuple(sorted(found, key=natural))
