@@ -55,6 +55,6 @@ class Ranking:
         weights = np.cumsum(1 / np.arange(count, 0, -1))[::-1] / count
         until = np.concatenate(([0.0], np.cumsum(weights)))
         shared = (until[self.last + 1] - until[self.first]) / (self.last + 1 - self.first)
-        found = np.empty_like(shared)
+        found: Numbers = np.empty_like(shared)
         np.put_along_axis(found, self.order, shared, axis=1)
         return found

@@ -147,10 +147,7 @@ def _without_labels(task: Task, named: set[str], classes: Classes | None, *, by_
             "training rows without labels are for texts with one class each, and this dev file has several labels"
         )
         raise DataError(sentence, kind="class-names-of-other-kind", file=dev.path, key="task.kind")
-    whose, known = "task.class_names", task.class_names
-    if known is None:
-        assert classes is not None, "somebody names the classes"
-        whose, known = classes()
+    whose, known = _class_names(task, classes)
     own = {} if task.columns is None else task.columns.model_dump(exclude_unset=True)
     changes = {"kind": "classification", "class_names": list(known), "columns": Columns(**{**own, **columns})}
     found = task.model_copy(update=changes)
@@ -162,6 +159,14 @@ def _without_labels(task: Task, named: set[str], classes: Classes | None, *, by_
         f"{plain(whose)}: {listed(known, _SHOWN_CLASSES)}."
     )
     return Recognised(found, (note,))
+
+
+def _class_names(task: Task, classes: Classes | None) -> tuple[str, Sequence[str]]:
+    """Who names the classes, and which they are: the task itself, or `classes`."""
+    if task.class_names is not None:
+        return "task.class_names", task.class_names
+    assert classes is not None, "somebody names the classes"
+    return classes()
 
 
 def _ranking_hint(table: Table, column: str) -> str | None:
