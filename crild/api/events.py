@@ -48,6 +48,10 @@ class Step(_Common, total=False):
     terms: dict[str, float | None]
     consistency: float | None
     consistency_weight: float | None
+    candidates: int
+    chosen: int
+    divergence: float | None
+    candidates_divergence: float | None
     learning_rate: float
     gradient_norm: float | None
     examples_per_second: float

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from engine.data.candidates import Candidates, Choice
 from engine.data.tokens import NO_LABEL, TokenSet
 
 Indices = npt.NDArray[np.int64]
@@ -116,6 +117,35 @@ def epoch_batches(
     for index, batch in enumerate(batches):  # in place: a second list of a million rows takes 16 MB
         batches[index] = generator.permutation(batch)
     return batches
+
+
+def epoch_choices(
+    candidates: Candidates,
+    lengths: npt.NDArray[np.int64],
+    batch_size: int,
+    seed: Sequence[int],
+    parts_seed: Sequence[int],
+) -> list[Choice]:
+    """What each step of an epoch chooses from, so that it reads `batch_size` inputs; one step may read fewer.
+
+    The parts of the candidates are put into batches as rows are (`epoch_batches`), by `seed` and by the longest row of each;
+    `lengths` (rows,) are tokens. Where a step has no room for all that a part gives, the part is divided: each step chooses from
+    its share.
+    """
+    rows, starts = candidates.parts(parts_seed)
+    sizes = np.diff(starts, append=len(rows))
+    slots = np.minimum(sizes, candidates.worst)
+    given = np.zeros(len(sizes), np.int64)
+    choices = []
+    for batch in epoch_batches(np.maximum.reduceat(lengths[rows], starts), batch_size, seed, slots):
+        parts, take = np.unique(batch, return_counts=True)
+        first = given[parts]
+        given[parts] = first + take
+        begin = sizes[parts] * first // slots[parts]
+        count = sizes[parts] * (first + take) // slots[parts] - begin
+        inside = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        choices.append(Choice(rows[np.repeat(starts[parts] + begin, count) + inside], count, take))
+    return choices
 
 
 def _cut(pool: Indices, batch_size: int, generator: np.random.Generator) -> list[Indices]:

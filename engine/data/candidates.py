@@ -1,4 +1,7 @@
-"""Candidates: rows of a stage that are compared in groups before a step, which reads the worst of each group."""
+"""Candidates: rows of a stage that are compared in groups before a step, which reads the worst of each group.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.batches import Indices, epoch_batches
+Rows = npt.NDArray[np.int64]
 
 STAYS = -1
 """What stands for the group of a row that every epoch reads."""
@@ -23,9 +26,9 @@ class Choice:
     reads. A row that is always read is a group of its own.
     """
 
-    rows: Indices
-    sizes: Indices
-    take: Indices
+    rows: Rows
+    sizes: Rows
+    take: Rows
 
     @cached_property
     def is_open(self) -> npt.NDArray[np.bool_]:
@@ -54,7 +57,7 @@ class Candidates:
     Rows of the group `STAYS` are always read. A group's last part may have fewer rows, and gives as many as it has at most.
     """
 
-    groups: npt.NDArray[np.int64]
+    groups: Rows
     worst: int
     of: int
 
@@ -65,31 +68,11 @@ class Candidates:
         parts = counts // self.of * self.worst + np.minimum(counts % self.of, self.worst)
         return int(parts.sum() + np.count_nonzero(self.groups == STAYS))
 
-    def choices(
-        self, lengths: npt.NDArray[np.int64], batch_size: int, seed: Sequence[int], parts_seed: Sequence[int]
-    ) -> list[Choice]:
-        """What each step of an epoch chooses from, so that it reads `batch_size` inputs; one step may read fewer.
-
-        Groups are cut into parts of `of` in an order that `parts_seed` gives, and put into batches as rows are
-        (`epoch_batches`), by `seed` and by the longest row of each; `lengths` (rows,) are tokens. Where a step has no room for
-        all that a part gives, the part is divided: each step chooses from its share.
-        """
-        rows = np.random.default_rng(list(parts_seed)).permutation(len(self.groups))
+    def parts(self, seed: Sequence[int]) -> tuple[Rows, Rows]:
+        """All rows (rows,), those of a part one after the other in an order that `seed` gives, and where each part begins (parts,)."""
+        rows = np.random.default_rng(list(seed)).permutation(len(self.groups))
         rows = rows[np.argsort(self.groups[rows], kind="stable")]
         groups = self.groups[rows]
         begins = np.flatnonzero(np.diff(groups, prepend=STAYS - 1))  # where another group begins
         place = np.arange(len(rows)) - np.repeat(begins, np.diff(begins, append=len(rows)))
-        starts = np.flatnonzero((groups == STAYS) | (place % self.of == 0))
-        sizes = np.diff(starts, append=len(rows))
-        slots = np.minimum(sizes, self.worst)
-        given = np.zeros(len(sizes), np.int64)
-        found = []
-        for batch in epoch_batches(np.maximum.reduceat(lengths[rows], starts), batch_size, seed, slots):
-            parts, take = np.unique(batch, return_counts=True)
-            first = given[parts]
-            given[parts] = first + take
-            begin = sizes[parts] * first // slots[parts]
-            count = sizes[parts] * (first + take) // slots[parts] - begin
-            inside = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-            found.append(Choice(rows[np.repeat(starts[parts] + begin, count) + inside], count, take))
-        return found
+        return rows, np.flatnonzero((groups == STAYS) | (place % self.of == 0))

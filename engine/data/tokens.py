@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from engine.data.array_files import (
     read_arrays,
     write_arrays,
 )
+from engine.data.candidates import Candidates
 from engine.data.content import add_texts
 from engine.data.examples import Examples, flat_labels
 from engine.data.spool import Spool, room
@@ -35,9 +36,6 @@ from engine.preset.text import plain
 from engine.record.files import cause, why_unreadable
 from engine.record.paths import cache_dir
 from engine.record.phases import Report, unreported
-
-if TYPE_CHECKING:
-    from engine.data.candidates import Candidates
 
 FOLDER = "tokens"
 """Subfolder of the cache directory."""

@@ -45,7 +45,7 @@ class Layer:
         keys = self.root.entries.keys()
         if self.extends or self.stages is not None or not keys <= _DATA or not keys & {"task", "stage"}:
             return False
-        only_data = all(stage.entries.keys() <= {"name", "data"} for stage in self.stage_tables.values())
+        only_data = all(stage.entries.keys() <= {"name", "data", "select"} for stage in self.stage_tables.values())
         return self.root.get("task", "name") is None and only_data
 
 

@@ -290,7 +290,7 @@ def rows_of_stages(materials: Materials, *, copies: bool = True, report: Report 
         rows[stage.name], found, groups = _rows_of_stage(materials, stage, copies=copies, report=report)
         if stage.select:
             if materials.data.spec.kind == WORD_LABELS:
-                sentence = "answers to texts are compared, and in this task each word has a label: leave out select"
+                sentence = f"the stage {stage.name} has select, which compares answers to texts, and in this task each word has a label: leave it out"
                 raise PresetError.single(sentence, kind="select-of-words", key=f"stage.{stage.name}.select")
             candidates[stage.name] = Candidates(groups(), stage.select.worst, stage.select.of)
             found = (*found, _choice_finding(stage.name, candidates[stage.name]))

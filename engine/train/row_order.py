@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.batches import Indices, epoch_batches
+from engine.data.batches import Indices, epoch_batches, epoch_choices
 from engine.data.candidates import Candidates, Choice
 from engine.train import seeding
 from engine.train.settings import StageSettings
@@ -24,7 +24,7 @@ def choices_of(
     seeds = [
         seeding.key(settings.seed, purpose, settings.name, epoch) for purpose in (seeding.ORDER, seeding.CANDIDATES)
     ]
-    return candidates.choices(lengths, settings.batch_size, *seeds)
+    return epoch_choices(candidates, lengths, settings.batch_size, *seeds)
 
 
 def rows_read(settings: StageSettings, lengths: npt.NDArray[np.int64], candidates: Candidates | None = None) -> Indices:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.data.batches import epoch_choices
 from engine.data.candidates import STAYS, Candidates, Choice
 
 CASES = [
@@ -19,7 +20,7 @@ CASES = [
 
 def choices(candidates: Candidates, batch: int, seed: int = 0, parts: int = 1) -> list[Choice]:
     lengths = np.random.default_rng(3).integers(3, 20, len(candidates.groups))
-    return candidates.choices(lengths, batch, [seed, 5], [parts, 6])
+    return epoch_choices(candidates, lengths, batch, [seed, 5], [parts, 6])
 
 
 @pytest.mark.parametrize("batch", [1, 7, 8])

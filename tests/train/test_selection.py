@@ -193,7 +193,7 @@ def test_a_plan_counts_what_an_epoch_trains_on(folder: Path) -> None:
 
 def test_of_words_whose_kind_is_recognised_nothing_is_selected(tmp_path: Path) -> None:
     text = test_word_runs.materials(tmp_path)
-    with raises("select-of-words", "stage.kd.select"):
+    with raises("select-of-words", "kd"):
         work(
             make(tmp_path, text, "stage.kd.data={augment={words='delete',copies=2}}", "stage.kd.select={worst=1,of=2}")
         )
