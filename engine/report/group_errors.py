@@ -88,7 +88,8 @@ def _overview_row(one: GroupErrors) -> Row:
     temperature = None if own is None else own.temperature
     cells = (
         Cell(str(one.run.seed), one.run.seed),
-        *map(count_cell, (errors.rows, errors.wrong, len(errors.disagreements))),
+        *map(count_cell, (errors.rows, errors.wrong)),
+        count_cell(len(errors.disagreements)) if errors.has_teacher else Cell("-"),
         share_cell(_before(own)),
         share_cell(None if own is None else own.after),
         share_cell(_before(errors.teacher_calibration)),

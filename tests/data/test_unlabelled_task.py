@@ -67,8 +67,9 @@ def test_rows_without_labels_have_the_teachers_classes_and_devs_columns(tmp_path
     [
         (("text,label", "first row,pos", "second row,neg"), DEV),
         (("text,team", "first row,a", "second row,b"), ("text,team", "third row,a", "fourth row,b")),
+        (("text,category", "first row,a", "second row,b"), DEV),
     ],
-    ids=["labels", "labels by another name"],
+    ids=["labels", "labels by another name", "labels that dev calls otherwise"],
 )
 def test_rows_with_labels_are_read_as_ever(tmp_path: Path, train: Sequence[str], dev: Sequence[str]) -> None:
     assert read(task_of(tmp_path, train, dev)).class_names is None

@@ -20,8 +20,11 @@ from engine.record.inputs import INPUTS, read_inputs
 from engine.record.prediction import PredictionRequest
 from engine.record.run import read_status
 from engine.report.closing_table import closing_table
+from engine.report.collect import collect_runs
+from engine.report.group_errors import mistake_tables
 from engine.report.inputs import input_lines
 from engine.report.predictions import predictions_file
+from engine.report.settings import group_runs
 from engine.report.student_errors import has_predictions, student_errors
 from engine.train import results
 from engine.train.bench import teacher_of
@@ -222,6 +225,10 @@ def test_the_mistakes_of_a_student_need_no_teacher(alone: Path) -> None:
     assert {row.id for row in found.mistakes} == {row["id"] for row in rows if row["label"] != row["prediction"]}
     assert found.disagreements == ()
     assert all(row.teacher is None for row in found.mistakes)
+    overview, *_ = mistake_tables(group_runs(collect_runs([alone]).runs))
+    (row,) = overview.sections[0].rows
+    unlike = [column.heading for column in overview.columns].index("unlike teacher")
+    assert row.cells[unlike].text == "-"
 
 
 def test_a_teacher_whose_answers_were_saved_and_are_gone_is_missed(finished: Path, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_student_is_that_of_labelled_rows_and_resumes_in_the_same_bytes(fold
 def test_the_majority_guess_is_the_most_frequent_class_of_dev(folder: Path) -> None:
     header, *rows = (folder / "dev.csv").read_text().splitlines()
     good, bad = ([row for row in rows if row.endswith(name)] for name in ("good", "bad"))
-    (folder / "uneven.csv").write_text("\n".join([header, *good[:12], bad[0]]) + "\n")
+    (folder / "uneven.csv").write_text("\n".join([header, bad[0], *good[:12]]) + "\n")
     settings = (f"task.files.dev={folder}/uneven.csv", "stage.kd.epochs=false", "stage.kd.steps=1")
     run_dir = run_of(folder, *settings, labelled=False, name="uneven")
     assert work(run_dir) is not None
