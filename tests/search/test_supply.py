@@ -114,15 +114,6 @@ def test_a_torn_journal_and_a_lost_table_change_nothing(folder: Path, runs: Path
     assert table(go(path, runs, InstantEngines())) == whole
 
 
-def test_a_damaged_journal_is_refused_with_a_way_out(folder: Path, runs: Path) -> None:
-    path = search_file(folder)
-    killed(path, runs, 4)
-    journal = journal_of(runs)
-    journal.write_bytes(b"{\n" + journal.read_bytes())
-    with pytest.raises(AssertionError, match="--name"):
-        go(path, runs, InstantEngines())
-
-
 @pytest.mark.parametrize("dies", [False, True])
 def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Path, dies: bool) -> None:
     engines = InstantEngines(dies=dies)
