@@ -47,8 +47,7 @@ def show_trials(record: SweepRecord, trials: Trials, *, quiet: bool) -> None:
     terminal.sentence()
     if len(rows) > MOST_ROWS:
         terminal.sentence(f"and {len(rows) - MOST_ROWS:,} more trials: --json has all of them")
-    mark = "no other trial is better in every aim" if len(trials.aims) > 1 else "the best"
-    terminal.sentence(f"*: {mark}; trial 0 is the starting preset")
+    terminal.sentence(f"{searches.star_text(trials)}; trial 0 is the starting preset")
     if weighed := searches.importance_text(trials):
         how = f" (PED-ANOVA, of {trials.aims[0]})" if trials.importance else ""
         terminal.sentence(f"importance: {weighed}{how}")

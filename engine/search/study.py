@@ -82,13 +82,16 @@ class SearchStudy:
         return dict(self._suggested(trial))
 
     def best(self) -> int | None:
-        """The number of the trial that is best by the first aim; None before one is complete."""
-        sign = 1 if self.file.aims[0] in LOWER else -1
-        complete = self._complete()
-        return min(complete, key=lambda one: (sign * one.values[0], one.number)).number if complete else None
+        """The number of the trial that is best by the first aim, of equals by the next; None before one is complete."""
+        signs = [1 if aim in LOWER else -1 for aim in self.file.aims]
+        figures = [
+            (*(sign * value for sign, value in zip(signs, one.values, strict=True)), one.number)
+            for one in self._complete()
+        ]
+        return int(min(figures)[-1]) if figures else None
 
     def front(self) -> list[int]:
-        """The trials that no other one beats in every aim."""
+        """The trials to which none is better in one aim without being worse in another."""
         if len(self.file.aims) == 1:
             return []
         return sorted(trial.number for trial in self._study.best_trials)

@@ -268,6 +268,14 @@ def test_several_aims_have_a_front_with_a_preset_for_each_point(folder: Path, ru
     assert found.aims == ("accuracy", "latency")
 
 
+def test_of_equal_trials_the_next_aim_decides(folder: Path, tmp_path: Path) -> None:
+    file = read_search(search_file(folder, 'trials = 3\naim = ["metric", "latency"]\n'))
+    study = SearchStudy(tmp_path / "x.journal", file, ("base",))
+    for number, figures in enumerate(([0.5, 3.0], [0.7, 2.0], [0.7, 1.0])):
+        study.tell(study.ask() if number else study.ask({}), "complete", {}, figures)
+    assert (study.best(), study.front()) == (2, [2])
+
+
 def test_a_front_of_one_point(folder: Path, runs: Path) -> None:
     found = go(search_file(folder, 'trials = 1\naim = ["metric", "size"]\n'), runs, InstantEngines())
     assert found.front == (0,)
