@@ -49,6 +49,8 @@ class Line:
     """Where it starts over: points on both sides aren't joined."""
     hidden: frozenset[int] = frozenset()
     """Parts between two breaks, counted from 0 before the first, that are not drawn."""
+    has_value: bool = True
+    """Whether the legend has its current value. Points in no order have none."""
     since: float = -math.inf
     """Only points after this x count for `last`: a term of an earlier stage has no current value."""
 

@@ -76,7 +76,10 @@ def _notes(figure: Figure, *, roomy: bool) -> list[tuple[str, int]]:
 
 def _draw_legend(canvas: Canvas, figure: Figure, plot: PlotArea, *, row: int, start: int, end: int) -> None:
     lines = [line for line in figure.lines if not _is_over(figure, line)]
-    entries = [(line.marker, curve_look(line.color), line.label, value_text(figure, line)) for line in lines]
+    entries = [
+        (line.marker, curve_look(line.color), line.label, value_text(figure, line) if line.has_value else "")
+        for line in lines
+    ]
     stars = [mark for mark in figure.marks if mark.value is not None]
     if len(stars) == 1 and entries:
         look = curve_look(stars[0].color) | BOLD

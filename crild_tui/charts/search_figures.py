@@ -32,7 +32,9 @@ def _course(trials: Trials, complete: list[TrialRecord]) -> Figure:
     start = next((value for number, value in zip(numbers, values, strict=True) if number == 0), None)
     winner = [(number, value) for number, value in zip(numbers, values, strict=True) if number == trials.best]
     lines = (
-        Line("trials", trace(numbers, values), 1, curve_marker(1), dots=True, breaks=_between(numbers)),
+        Line(
+            "trials", trace(numbers, values), 1, curve_marker(1), dots=True, breaks=_between(numbers), has_value=False
+        ),
         Line("best so far", _steps(numbers, best), 0, curve_marker(0)),
     )
     return Figure(
@@ -68,7 +70,7 @@ def _front(trials: Trials, complete: list[TrialRecord]) -> Figure:
     return Figure(
         f"{_name(first)} by {_name(second)}",
         tuple(
-            Line(label, trace(*_columns(some)), color, curve_marker(color), dots=True, breaks=breaks)
+            Line(label, trace(*_columns(some)), color, curve_marker(color), dots=True, breaks=breaks, has_value=False)
             for label, some, color, breaks in (
                 ("front", on, 0, ()),
                 ("other trials", off, 1, _between(_columns(off)[0])),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from crild_tui.cli.completers import data_files, devices, presets, run_names
+from crild_tui.cli.completers import data_files, devices, one_of, presets, run_names
 from crild_tui.cli.setting_completers import settings
 
 RunsDir = Annotated[
@@ -79,6 +79,23 @@ Devices = Annotated[
         autocompletion=devices,
     ),
 ]  # fmt: skip
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="HOST:PORT|auto|local",
+        autocompletion=one_of("auto", "local"),
+        help="Run on a Ray cluster: that at an address, the one of this machine, or a Ray of its own. The runs folder must be shared.",
+    ),
+]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-run",
+        metavar="N",
+        help="With --ray: GPUs of each run, or a part of one, as 0.25. [default: 1 where there are any]",
+    ),
+]
 Processes = Annotated[
     int | None,
     typer.Option("--processes", metavar="N", min=1, help="Processes that share each step. [default: the preset's, 1]"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
+from crild_tui.cli.sweep_process import slots_text
 from crild_tui.runs import formatting, searches
 from engine.search.trials import TrialRecord, Trials
 
@@ -46,8 +47,7 @@ def show_trials(record: SweepRecord, trials: Trials, *, quiet: bool) -> None:
     terminal.sentence()
     if len(rows) > MOST_ROWS:
         terminal.sentence(f"and {len(rows) - MOST_ROWS:,} more trials: --json has all of them")
-    mark = "no other trial is better in every aim" if len(trials.aims) > 1 else "the best"
-    terminal.sentence(f"*: {mark}; trial 0 is the starting preset")
+    terminal.sentence(f"{searches.star_text(trials)}; trial 0 is the starting preset")
     if weighed := searches.importance_text(trials):
         how = f" (PED-ANOVA, of {trials.aims[0]})" if trials.importance else ""
         terminal.sentence(f"importance: {weighed}{how}")
@@ -86,11 +86,13 @@ def document(record: SweepRecord, trials: Trials | None) -> dict[str, Any]:
     }
 
 
-def show_search_plan(found: SearchPlan, runs_dir: Path, slots: Sequence[Slot], *, as_json: bool) -> None:
-    """Print what a search would do; starts nothing."""
+def show_search_plan(
+    found: SearchPlan, runs_dir: Path, slots: Sequence[Slot], *, ray: str | None, jobs: str | None, as_json: bool
+) -> None:
+    """Print what a search would do; starts nothing. The slots are on the cluster `ray`, or jobs of a scheduler."""
     file = found.file
     if as_json:
-        terminal.show_json(plan_document(found, runs_dir, slots))
+        terminal.show_json({**plan_document(found, runs_dir, slots), "ray": ray, "jobs": jobs})
         return
     methods = ", ".join(start.method for start in found.starts)
     terminal.sentence(f"{file.name}: {methods} on {found.task}, in {runs_dir}")
@@ -112,8 +114,7 @@ def show_search_plan(found: SearchPlan, runs_dir: Path, slots: Sequence[Slot], *
         terminal.sentence(
             f"then:     {formatting.plural(search.confirm, 'run')} of the winner and of the starting preset{part}"
         )
-    devices = ", ".join(dict.fromkeys(slot.device for slot in slots))
-    terminal.sentence(f"slots:    {len(slots):,} at a time on {devices}")
+    terminal.sentence(f"slots:    {slots_text(slots, ray=ray, jobs=jobs)}")
     terminal.sentence("nothing was started (--plan)")
 
 

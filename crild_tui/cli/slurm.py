@@ -14,13 +14,13 @@ application = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
-    help="Templates of SLURM jobs; crild run --slurm and crild sweep --slurm submit them.",
+    help="Templates of SLURM jobs; crild run, crild sweep and crild search submit them with --slurm.",
 )
 
 
 @application.callback()
 def slurm() -> None:
-    """Templates of SLURM jobs; crild run --slurm and crild sweep --slurm submit them."""
+    """Templates of SLURM jobs; crild run, crild sweep and crild search submit them with --slurm."""
 
 
 @application.command()

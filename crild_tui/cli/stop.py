@@ -92,13 +92,16 @@ def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = F
 def _again(record: SweepRecord, runs_dir: Path) -> str:
     """The command line that continues a sweep; it names the sweep if its file is called something else."""
     from engine.record.paths import runs_dir as folder_of
+    from engine.record.status import LOCAL
     from engine.sweep.record import SUBMITTED
 
     words = ["crild", record.command, record.file]
     if record.name != Path(record.file).stem:
         words += ["--name", record.name]
-    if record.state == SUBMITTED:
-        words.append("--slurm")
+    if record.ray is not None:
+        words += ["--ray", record.ray]
+    if record.state == SUBMITTED or record.scheduler is not None:
+        words.append("--slurm-local" if record.scheduler == LOCAL else "--slurm")
     if runs_dir.absolute() != folder_of(None):
         words += ["--runs-dir", str(runs_dir)]
     return shlex.join(words)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.completers import one_of, toml_files
+from crild_tui.cli.completers import toml_files
 from crild_tui.cli.options import (
     Account,
     AsJson,
     Cpus,
     Devices,
     Gpus,
+    GpusPerRun,
     JobTime,
     NoTrack,
     Partition,
     Quiet,
+    Ray,
     RunsDir,
     Slots,
     Slurm,
@@ -27,16 +28,24 @@ from crild_tui.cli.options import (
     Trackers,
     Trust,
 )
+from crild_tui.cli.sweep_process import (
+    check_places,
+    choose_slots,
+    file_path,
+    follow,
+    name_of,
+    print_started,
+    say_already_running,
+    say_running,
+)
 from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from crild_tui.cli.follow.controls import Controls
     from engine.launch.slurm_submit import JobRequest
     from engine.sweep.plan import Plan
     from engine.sweep.record import SweepRecord
-    from engine.sweep.slots import Slot
     from engine.user.consent import Consent
 
 
@@ -52,23 +61,8 @@ def sweep(
     ] = False,
     slots: Slots = None,
     devices: Devices = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray",
-            metavar="HOST:PORT|auto|local",
-            autocompletion=one_of("auto", "local"),
-            help="Run on a Ray cluster: that at an address, the one of this machine, or a Ray of the sweep's own. The runs folder must be shared.",
-        ),
-    ] = None,
-    gpus_per_run: Annotated[
-        float | None,
-        typer.Option(
-            "--gpus-per-run",
-            metavar="N",
-            help="With --ray: GPUs of each run, or a part of one, as 0.25. [default: 1 where there are any]",
-        ),
-    ] = None,
+    ray: Ray = None,
+    gpus_per_run: GpusPerRun = None,
     name: Annotated[
         str | None,
         typer.Option("--name", metavar="NAME", help="Start a separate sweep under this name. [default: the file's]"),
@@ -109,15 +103,14 @@ def sweep(
     """
     from crild_tui.cli.follow.foreground import foreground
     from crild_tui.cli.ranks import refuse_ranks
+    from crild_tui.cli.sweep_follow import Follower
     from crild_tui.runs.create import check_user_settings
     from crild_tui.runs.slurm import job_request
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
-    from engine.record.paths import user_path
     from engine.record.states import IN_PROGRESS
     from engine.sweep.plan import plan as plan_of
     from engine.sweep.record import SUBMITTED
-    from engine.sweep.slots import slots_for
     from engine.sweep.slurm import slurm_slots
     from engine.sweep.spec import read_sweep
     from engine.sweep.submit import existing, reconcile, same, submit
@@ -127,11 +120,10 @@ def sweep(
     refuse_ranks("crild sweep")
     choose_trackers(track, none=no_track)
     folder = folder_of(runs_dir)
-    path = user_path(file, "a sweep file") if file.startswith("~") else Path(file)
     if stop:
         from crild_tui.cli.stop import stop_sweep
 
-        stop_sweep(folder, name or (read_sweep(path).name if path.is_file() else file), quiet=quiet)
+        stop_sweep(folder, name_of(file, name, read_sweep), quiet=quiet)
         return
     jobs = job_request(
         folder,
@@ -143,12 +135,8 @@ def sweep(
         time=time,
         template=slurm_template,
     )
-    others = {"--devices": devices, "--ray": ray, "--gpus-per-run": gpus_per_run, "--fail-fast": fail_fast or None}
-    other = next((option for option, value in others.items() if value is not None), None)
-    if jobs is not None and other is not None:
-        sentence = f"{other} is for sweeps that a process of crild executes, not for --slurm"
-        raise UsageError(sentence, kind="option-without-slurm")
-    spec = read_sweep(path, name)
+    check_places(jobs, devices=devices, ray=ray, gpus_per_run=gpus_per_run, fail_fast=fail_fast)
+    spec = read_sweep(file_path(file), name)
     planned = plan_of(spec, None if plan else trust_remote_code)
     states = {entry.id: entry.state for entry in reconcile(spec, planned, folder)}
     record = existing(folder, planned.name)
@@ -158,23 +146,17 @@ def sweep(
             f"runs of the sweep {planned.name!r} wait or run in SLURM: repeat the command with --slurm, or stop them with --stop",
             kind="sweep-in-slurm",
         )
-    on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
+    own_devices = [run.own_device for run in planned.runs]
     if jobs is not None:
         if plan:
             from crild_tui.cli.sweep_plan import show_plan
 
-            show_plan(planned, folder, slurm_slots(planned, slots), states, as_json=as_json)
+            show_plan(planned, folder, slurm_slots(len(planned.runs), own_devices, slots), states, as_json=as_json)
             return
         terminal.say(*check_user_settings(), quiet=quiet)
         consent = consent_to([run.preset for run in planned.runs], trust=trust_remote_code)
         _submit(planned, folder, jobs, consent, slots, retry=retry, as_json=as_json, quiet=quiet)
         return
-    if ray is not None and on:
-        raise UsageError(
-            "--devices names devices of this machine: with --ray use --gpus-per-run", kind="devices-with-ray"
-        )
-    if ray is None and gpus_per_run is not None:
-        raise UsageError("--gpus-per-run is for a sweep on a Ray cluster: add --ray", kind="gpus-per-run-without-ray")
     running = record if record is not None and record.alive() else None
     skipped = ("finished",) if retry else ("finished", "failed")
     nothing_left = (
@@ -186,30 +168,23 @@ def sweep(
         raise typer.Exit(_table(record, folder, as_json=as_json))
     if running is not None and not plan:
         chosen = running.slots
-    elif ray is not None:
-        chosen = _ray_slots(ray, planned, folder, slots, gpus_per_run, record, quiet=quiet)
     else:
-        chosen = slots_for(
-            len(planned.runs),
-            [run.own_device for run in planned.runs],
-            [run.own_threads for run in planned.runs],
-            slots=slots,
-            on=on,
-            before=record.slots if record is not None and record.ray is None else (),
-        )
+        own_threads = [run.own_threads for run in planned.runs]
+        chosen = choose_slots(
+            len(own_devices), own_devices, own_threads, folder, record,
+            slots=slots, devices=devices, ray=ray, gpus_per_run=gpus_per_run, quiet=quiet,
+        )  # fmt: skip
     if plan:
         from crild_tui.cli.sweep_plan import show_plan
 
         show_plan(planned, folder, chosen, states, ray=ray, as_json=as_json)
         return
-    if running is not None and (
-        slots is not None or on or ray or fail_fast or retry or trust_remote_code or track or no_track
-    ):
-        terminal.say(
-            "the sweep is already running: --slots, --devices, --ray, --retry, --fail-fast, --trust-remote-code and --track take "
-            "effect when it is started again",
-            quiet=quiet,
-        )
+    if running is not None:
+        options = {
+            "--slots": slots, "--devices": devices, "--ray": ray, "--retry": retry, "--fail-fast": fail_fast,
+            "--trust-remote-code": trust_remote_code, "--track": track, "--no-track": no_track,
+        }  # fmt: skip
+        say_already_running(running, options, quiet=quiet)
     if running is not None and not same(running, planned):
         raise UsageError(
             f"the sweep {planned.name!r} is running with an earlier version of its file: let it end, or stop it with "
@@ -222,15 +197,11 @@ def sweep(
         started = running or submit(planned, folder, chosen, fail_fast=fail_fast, retry=retry, ray=ray, consent=consent)
         controls.release()
         if detach:
-            _print_started(started, quiet=quiet, as_json=as_json)
+            print_started(started, quiet=quiet, as_json=as_json)
             return
-        terminal.say(
-            f"sweep {started.name} is {'running' if running is None else 'already running'} in {folder}: "
-            f"{formatting.plural(len(started.cells), 'run')}, {_slots(started)}",
-            "Press Ctrl-C to stop its runs with checkpoints; closing the terminal leaves them running.",
-            quiet=quiet,
-        )
-        raise typer.Exit(_follow(started, folder, controls, quiet=quiet, as_json=as_json))
+        say_running(started, folder, already=running is not None, quiet=quiet)
+        follower = Follower(started, folder, controls, quiet=quiet)
+        raise typer.Exit(follow(follower, lambda last: _table(last, folder, as_json=as_json)))
 
 
 def _submit(
@@ -268,71 +239,10 @@ def _submit(
     terminal.sentence(plan.name)
 
 
-def _ray_slots(
-    address: str,
-    planned: Plan,
-    runs_dir: Path,
-    slots: int | None,
-    gpus: float | None,
-    record: SweepRecord | None,
-    *,
-    quiet: bool,
-) -> tuple[Slot, ...]:
-    """The slots of a sweep on a Ray cluster; says which nodes cannot be used. Raises UsageError and RunError."""
-    from engine.sweep.cluster import look_at, ray_slots
-
-    if address != "local":
-        terminal.say(f"asking the Ray cluster at {address} for its nodes", quiet=quiet)
-    cluster = look_at(address, runs_dir)
-    for sentence in cluster.problems():
-        terminal.say(f"warning: {sentence}")
-    return ray_slots(
-        cluster,
-        len(planned.runs),
-        [run.own_device for run in planned.runs],
-        [run.own_threads for run in planned.runs],
-        gpus=gpus,
-        slots=slots,
-        before=record.slots if record is not None and record.ray is not None else (),
-    )
-
-
 def _nothing_left(plan: Plan, states: Mapping[str, str]) -> str:
     failed = sum(state == "failed" for state in states.values())
     again = f"; {failed} failed (--retry tries them again)" if failed else ""
     return f"{plan.name}: nothing left to do{again}"
-
-
-def _print_started(record: SweepRecord, *, quiet: bool, as_json: bool) -> None:
-    if as_json:
-        terminal.show_json({"sweep": record.name, "runs": [cell.run for cell in record.cells]})
-        return
-    terminal.sentence(record.name)
-    terminal.say(
-        "to watch it, repeat the command without --detach, or press m in the dashboard's Runs; to stop it, add --stop",
-        quiet=quiet,
-    )
-
-
-def _slots(record: SweepRecord) -> str:
-    if record.ray is not None:
-        return f"{len(record.slots):,} at a time on Ray ({record.ray})"
-    devices = dict.fromkeys(slot.device for slot in record.slots)
-    return f"{len(record.slots):,} at a time on {', '.join(devices)}"
-
-
-def _follow(record: SweepRecord, runs_dir: Path, controls: Controls, *, quiet: bool, as_json: bool) -> int:
-    from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED
-    from crild_tui.cli.sweep_follow import Follower
-
-    last = Follower(record, runs_dir, controls, quiet=quiet).go()
-    code = _table(last, runs_dir, as_json=as_json)
-    terminal.announce(f"crild: sweep {last.name} {last.state}", attention=not controls.asked)
-    if controls.count(signal.SIGINT):
-        return INTERRUPTED
-    if controls.asked or (last.state == "stopped" and last.waiting is None):
-        return TERMINATED
-    return code
 
 
 def _table(record: SweepRecord, runs_dir: Path, *, as_json: bool) -> int:

@@ -42,12 +42,16 @@ def is_search(runs_dir: Path, name: str) -> bool:
 
 
 def ranked(trials: Trials) -> list[TrialRecord]:
-    """The trials, the best by the first aim first, then running, pruned and failed ones."""
-    sign = 1 if trials.aims[0] in LOWER else -1
+    """The trials, the best by the first aim first (equals by the next), then running, pruned and failed ones."""
+    signs = [1 if aim in LOWER else -1 for aim in trials.aims]
     order = {"complete": 0, "running": 1, "pruned": 2, "failed": 3}
     return sorted(
         (trial for trial in trials.trials if trial.state not in SKIPPED),
-        key=lambda one: (order.get(one.state, 4), sign * one.results[0] if one.results else 0.0, one.number),
+        key=lambda one: (
+            order.get(one.state, 4),
+            *(sign * value for sign, value in zip(signs, one.results, strict=False)),
+            one.number,
+        ),
     )
 
 
@@ -138,6 +142,13 @@ def importance_text(trials: Trials) -> str:
     if trials.counts().get("complete", 0) < LEAST_FOR_IMPORTANCE:
         return "too few trials to say"
     return ", ".join(f"{name} {formatting.percent(float(share))}" for name, share in trials.importance.items())
+
+
+def star_text(trials: Trials) -> str:
+    """What the star at a trial's number says."""
+    if len(trials.aims) > 1:
+        return "*: the front: no trial is better in one aim without being worse in another"
+    return "*: the best"
 
 
 def flattery(trials: Trials) -> Iterator[str]:

@@ -34,7 +34,8 @@ from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.run_actions import RunActions
 from crild_tui.screens.search import SearchScreen
 from crild_tui.screens.student_errors import StudentErrorsScreen
-from crild_tui.screens.sweep import Chosen, SweepScreen
+from crild_tui.screens.sweep import SweepScreen
+from crild_tui.screens.sweep_dialog import Chosen
 from crild_tui.widgets.choice_list import WordList
 from crild_tui.widgets.logged_view import ChartGrid
 from crild_tui.widgets.run_table import RunTable

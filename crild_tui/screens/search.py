@@ -2,126 +2,80 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 from rich.style import Style
 from rich.text import Text
-from textual import events, on
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual import on
+from textual.binding import BindingType
+from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
 from crild_tui.messages import SearchChanged
 from crild_tui.monitor.search import SearchWatcher
-from crild_tui.runs import actions, formatting, searches
+from crild_tui.runs import formatting, searches
 from crild_tui.runs.filter import exactly
 from crild_tui.runs.searches import SearchSnapshot
-from crild_tui.screens.dialogs import Confirm, confirm
 from crild_tui.screens.host import Host
-from crild_tui.screens.sweep import Chosen
-from crild_tui.widgets.dialog import Dialog
+from crild_tui.screens.sweep_dialog import Chosen, SweepDialog, Watcher, bindings
 from crild_tui.widgets.search_chart import SearchChart
 from engine.preset.text import one_line
 from engine.search.trials import TrialRecord
 
-LOW = 16
-"""Lines below which there is room for the table alone."""
 
+class SearchScreen(SweepDialog):
+    """The live trials of one search."""
 
-class SearchScreen(Dialog[Chosen | None]):
-    """The live trials of one search. Its lower border shows its keys."""
+    WHAT = "search"
 
     DEFAULT_CSS = """
     SearchScreen {
-        align: center middle;
-        #box {
-            width: 100%; height: 100%;
-            padding: 0 1; border: round $primary; background: $surface;
-        }
-        #standing { height: auto; max-height: 3; text-style: bold; }
+        #standing { max-height: 3; }
         #importance { height: auto; max-height: 2; color: $foreground-muted; }
         #chart { height: 1fr; min-height: 5; background: $surface; }
-        #table { height: 1fr; background: $surface; scrollbar-size: 1 1; }
-        #table:focus { background-tint: $foreground 0%; }
-        #below { height: auto; max-height: 6; scrollbar-size: 1 1; border-top: solid $panel; }
-        #about { height: auto; }
-        &.-low #box { padding: 0; }
+        #table { height: 1fr; }
+        #below { height: auto; max-height: 6; }
         &.-low #chart, &.-low #importance { display: none; }
-        &.-low #standing { max-height: 1; }
-        &.-low #below { max-height: 2; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,m", "dismiss", "Close", id="search.close"),
-        Binding("c", "compare", "Compare with the starting preset", id="search.compare"),
-        Binding("s", "stop", "Stop the search", id="search.stop"),
-        Binding("j", "move(1)", "Row down", id="search.down", show=False),
-        Binding("k", "move(-1)", "Row up", id="search.up", show=False),
-        Binding("question_mark", "app.help", "Keys", id="search.help", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("search", "Compare with the starting preset")
 
     def __init__(self, host: Host, name: str) -> None:
-        super().__init__()
-        self._host, self._search = host, name
+        super().__init__(host, name)
         self.seen = SearchSnapshot(name)
         self.rows: list[TrialRecord] = []
-        self._watcher = SearchWatcher(host.runs_dir, name, lambda seen: self.post_message(SearchChanged(seen)))
 
-    @property
-    def table(self) -> DataTable[Text]:
-        """The trials."""
-        return self.query_one("#table", DataTable)
+    def watcher(self) -> Watcher:
+        """What watches the search."""
+        return SearchWatcher(self._host.runs_dir, self._name, lambda seen: self.post_message(SearchChanged(seen)))
 
-    def compose(self) -> ComposeResult:
-        """The best so far, importance, a chart, the trials, and details of the one under the cursor."""
-        keys = self._host.keys
-        named = {"enter": "runs"} | {keys[f"search.{action}"]: action for action in ("compare", "stop", "close")}
-        with Vertical(id="box") as box:
-            box.border_title = Text(one_line(f"search {self._search}")).markup
-            box.border_subtitle = ", ".join(f"{key} {action}" for key, action in named.items())
-            yield Static(Text("reading the search..."), id="standing")
-            yield Static(id="importance")
-            yield SearchChart(id="chart")
-            yield DataTable(id="table", cursor_type="row", zebra_stripes=False)
-            with VerticalScroll(id="below", can_focus=False):
-                yield Static(id="about")
-
-    def on_mount(self) -> None:
-        """Start watching."""
-        self.table.focus()
-        self._watcher.start()
-
-    def on_unmount(self) -> None:
-        """Let the watcher end."""
-        self._watcher.stop()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Fit the dialog to the screen."""
-        self.set_class(event.size.height < LOW, "-low")
+    def parts(self) -> list[Widget]:
+        """Importance, a chart, and the trials."""
+        table: DataTable[Text] = DataTable(id="table", cursor_type="row", zebra_stripes=False)
+        return [Static(id="importance"), SearchChart(id="chart"), table]
 
     # -- drawing
 
     @on(SearchChanged)
     def _search_changed(self, message: SearchChanged) -> None:
         self.seen = message.snapshot
-        self._draw()
+        self.draw()
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
         """Redraw everything; trials change rarely."""
         seen, theme = self.seen, self.app.current_theme
         if not self.query("#about"):
             return
-        standing = self.query_one("#standing", Static)
         if seen.problem is not None:
-            standing.update(Text(one_line(seen.problem), Style(color=theme.error)))
+            self.put("standing", Text(one_line(seen.problem), Style(color=theme.error)))
         elif seen.record is not None:
-            standing.update(Text(one_line(searches.progress(seen.record, seen.trials))))
+            self.put("standing", Text(one_line(searches.progress(seen.record, seen.trials))))
         if seen.trials is None:
             return
         weighed = searches.importance_text(seen.trials)
-        self.query_one("#importance", Static).update(Text(one_line(f"importance: {weighed}" if weighed else "")))
+        lines = [searches.star_text(seen.trials)] if seen.trials.front else []
+        lines += [f"importance: {weighed}"] if weighed else []
+        self.put("importance", Text("\n").join(Text(one_line(line)) for line in lines))
         self.query_one("#chart", SearchChart).show_trials(seen.trials)
         self._draw_table(seen)
         self._describe()
@@ -165,7 +119,7 @@ class SearchScreen(Dialog[Chosen | None]):
                 lines.append(Text(one_line(trial.why), Style(color=self.app.current_theme.error)))
         if trials is not None:
             lines += [Text(one_line(sentence)) for sentence in searches.flattery(trials)]
-        self.query_one("#about", Static).update(Text("\n").join(lines))
+        self.put("about", Text("\n").join(lines))
 
     # -- choosing
 
@@ -179,7 +133,7 @@ class SearchScreen(Dialog[Chosen | None]):
     def _selected(self) -> None:
         if (trial := self.selected) is not None:
             self.dismiss(
-                Chosen(filter=" ".join([exactly("sweep", self._search), exactly("cell", f"trial={trial.number}")]))
+                Chosen(filter=" ".join([exactly("sweep", self._name), exactly("cell", f"trial={trial.number}")]))
             )
 
     def action_compare(self) -> None:
@@ -191,18 +145,7 @@ class SearchScreen(Dialog[Chosen | None]):
         runs = dict.fromkeys((*trial.runs, *(start.runs if start is not None else ())))
         self.dismiss(Chosen(compare=tuple(self._host.runs_dir / run for run in runs)))
 
-    def action_move(self, rows: int) -> None:
-        """Move the cursor by rows."""
-        self.table.move_cursor(row=self.table.cursor_row + rows, animate=False)
-
-    def action_stop(self) -> None:
-        """Stop the search, after a question."""
-        if self._host.refuse_readonly():
-            return
+    def why_not_stop(self) -> str | None:
+        """Why there is nothing to stop, if there isn't."""
         record = self.seen.record
-        if record is None or not record.alive():
-            self._host.tell(f"{one_line(self._search)} is not running: there is nothing to stop", "warning")
-            return
-        question = f"Stop {one_line(self._search)}? Its runs write checkpoints; run `crild search` to continue it."
-        stop = partial(actions.stop_sweep, self._host.runs_dir, self._search)
-        confirm(self.app, Confirm(question, "Stop"), lambda: self._host.act(stop))
+        return None if record is not None and record.alive() else f"{one_line(self._name)} is not running"

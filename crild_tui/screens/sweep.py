@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
-from textual import events, on
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual import on
+from textual.binding import BindingType
 from textual.coordinate import Coordinate
+from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
 from crild_tui.messages import SweepChanged
 from crild_tui.monitor.sweep import SweepWatcher
-from crild_tui.runs import actions, formatting, sweeps
+from crild_tui.runs import formatting, sweeps
 from crild_tui.runs.sweeps import SweepSnapshot
-from crild_tui.screens.dialogs import Confirm, confirm
 from crild_tui.screens.host import Host
+from crild_tui.screens.sweep_dialog import Chosen, SweepDialog, Watcher, bindings
 from crild_tui.text import shorten_name
-from crild_tui.widgets.dialog import Dialog
 from engine.preset.text import one_line
 from engine.record.states import FAULTY, STARTED
 from engine.sweep.matrix import MatrixCell
@@ -32,8 +27,6 @@ from engine.sweep.record import CellRecord
 
 HIGH = 30
 """Lines from which each run of a cell has a line."""
-LOW, NARROW = 16, 60
-"""Lines and columns below which there is room for little more than the matrix."""
 FRAME, PADDING = 4, 2
 """Cells of the frame around the matrix, and of the space around the text of each of its cells."""
 TEACHER, MAJORITY = "teacher", "majority guess"
@@ -42,128 +35,66 @@ MOST_FAULTS = 20
 """The most failed runs whose reasons are shown."""
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """Runs of a sweep that the user chose: to show in Runs, by a filter, or in Compare."""
+class SweepScreen(SweepDialog):
+    """The live matrix of one sweep."""
 
-    filter: str = ""
-    compare: tuple[Path, ...] = ()
-
-
-class SweepScreen(Dialog[Chosen | None]):
-    """The live matrix of one sweep. Its lower border shows its keys."""
+    WHAT = "sweep"
 
     DEFAULT_CSS = """
     SweepScreen {
-        align: center middle;
-        #box {
-            width: 100%; height: 100%;
-            padding: 0 1; border: round $primary; background: $surface;
-        }
         #standing, #counts { height: auto; max-height: 2; }
-        #standing { text-style: bold; }
         #counts, #legend { color: $foreground-muted; }
         #legend { height: auto; max-height: 2; }
-        #table { height: auto; max-height: 65%; min-height: 3; background: $surface; margin: 1 0; scrollbar-size: 1 1; }
+        #table { height: auto; max-height: 65%; min-height: 3; margin: 1 0; }
         #table > .datatable--fixed { background: $surface; }
-        #table:focus { background-tint: $foreground 0%; }
-        #below { height: 1fr; scrollbar-size: 1 1; border-top: solid $panel; }
-        #about { height: auto; }
-        &.-low #box { padding: 0; }
+        #below { height: 1fr; }
         &.-low #legend, &.-low #counts { display: none; }
-        &.-low #standing { max-height: 1; }
         &.-low #table { height: 1fr; max-height: 100%; margin: 0; }
-        &.-low #below { height: auto; max-height: 2; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,m", "dismiss", "Close", id="sweep.close"),
-        Binding("c", "compare", "Compare the runs of this cell", id="sweep.compare"),
-        Binding("s", "stop", "Stop the sweep", id="sweep.stop"),
-        Binding("j", "move(1)", "Row down", id="sweep.down", show=False),
-        Binding("k", "move(-1)", "Row up", id="sweep.up", show=False),
-        Binding("question_mark", "app.help", "Keys", id="sweep.help", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("sweep", "Compare the runs of this cell")
 
     def __init__(self, host: Host, name: str) -> None:
-        super().__init__()
-        self._host, self._sweep = host, name
+        super().__init__(host, name)
         self.seen = SweepSnapshot(name)
-        self._watcher = SweepWatcher(host.runs_dir, name, lambda seen: self.post_message(SweepChanged(seen)))
         self._grid: tuple[tuple[str, ...], tuple[str, ...], int] = ((), (), 0)
         self._widths: tuple[int, ...] = ()
         self._texts_of_cells: list[list[Text]] = []
-        self._texts: dict[str, Text] = {}
 
-    @property
-    def table(self) -> DataTable[Text]:
-        """The matrix."""
-        return self.query_one("#table", DataTable)
+    def watcher(self) -> Watcher:
+        """What watches the sweep."""
+        return SweepWatcher(self._host.runs_dir, self._name, lambda seen: self.post_message(SweepChanged(seen)))
 
-    def compose(self) -> ComposeResult:
-        """A summary, the matrix, and details of the cell under the cursor."""
-        with Vertical(id="box") as box:
-            box.border_title = Text(one_line(f"sweep {self._sweep}")).markup
-            box.border_subtitle = self._legend()
-            yield Static(Text("reading the sweep..."), id="standing")
-            yield Static(id="counts")
-            yield Static(id="legend")
-            yield DataTable(id="table", cursor_type="cell", fixed_columns=1, zebra_stripes=False)
-            with VerticalScroll(id="below", can_focus=False):
-                yield Static(id="about")
-
-    def on_mount(self) -> None:
-        """Start watching."""
-        self.table.focus()
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
-        self._watcher.start()
-
-    def on_unmount(self) -> None:
-        """Let the watcher end."""
-        self._watcher.stop()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Fit the dialog to the screen."""
-        self.set_class(event.size.height < LOW, "-low")
-        self.query_one("#box").border_subtitle = self._legend(short=event.size.width < NARROW)
-        self._draw()
-
-    def _legend(self, *, short: bool = False) -> str:
-        """What the keys do, or the keys alone."""
-        keys = self._host.keys
-        named = {"enter": "runs"} | {keys[f"sweep.{action}"]: action for action in ("compare", "stop", "close")}
-        return " ".join(named) if short else ", ".join(f"{key} {action}" for key, action in named.items())
+    def parts(self) -> list[Widget]:
+        """A summary, and the matrix."""
+        table: DataTable[Text] = DataTable(id="table", cursor_type="cell", fixed_columns=1, zebra_stripes=False)
+        return [Static(id="counts"), Static(id="legend"), table]
 
     # -- drawing
 
     @on(SweepChanged)
     def _sweep_changed(self, message: SweepChanged) -> None:
         self.seen = message.snapshot
-        self._draw()
+        self.draw()
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
         """Redraw what has changed."""
         seen, theme = self.seen, self.app.current_theme
         if not self.query("#about") or (seen.found is None and seen.problem is None):
             return
         if seen.problem is not None:
-            self._put("standing", Text(one_line(seen.problem), Style(color=theme.error)))
+            self.put("standing", Text(one_line(seen.problem), Style(color=theme.error)))
         else:
             short = f", {sweeps.short_counts(seen)}" if self.has_class("-low") else ""
-            self._put("standing", Text(one_line(f"{sweeps.standing(seen)}{short}")))
+            self.put("standing", Text(one_line(f"{sweeps.standing(seen)}{short}")))
         if seen.found is not None:
             metrics = one_line(sweeps.metrics_of(seen.found))
             figures = f"{metrics} on dev: mean ± standard deviation" if metrics else "no run has finished yet"
-            self._put("counts", Text(sweeps.counts(seen.found)))
+            self.put("counts", Text(sweeps.counts(seen.found)))
             distance = "; then the distance to the teacher" if self._distances(seen) else ""
-            self._put("legend", Text(f"{figures}; finished/all runs, share done{distance}"))
+            self.put("legend", Text(f"{figures}; finished/all runs, share done{distance}"))
             self._draw_table(seen)
         self._describe()
-
-    def _put(self, name: str, text: Text) -> None:
-        if self._texts.get(name) != text:
-            self._texts[name] = text
-            self.query_one(f"#{name}", Static).update(text)
 
     def _draw_table(self, seen: SweepSnapshot) -> None:
         """Update the cells that changed; lay the table out again where its rows, tasks or widths did.
@@ -258,7 +189,7 @@ class SweepScreen(Dialog[Chosen | None]):
             lines.append(Text(f"and {len(faults) - MOST_FAULTS:,} more"))
         if self.has_class("-low") and position is not None:
             lines = [Text.assemble(lines[0], ": ", lines[1]), *lines[2:]]
-        self._put("about", Text("\n").join(lines))
+        self.put("about", Text("\n").join(lines))
 
     # -- choosing
 
@@ -290,21 +221,11 @@ class SweepScreen(Dialog[Chosen | None]):
         if cells := self._existing():
             self.dismiss(Chosen(compare=tuple(self._host.runs_dir / cell.run for cell in cells)))
 
-    def action_move(self, rows: int) -> None:
-        """Move the cursor by rows."""
-        self.table.move_cursor(row=self.table.cursor_row + rows, animate=False)
-
-    def action_stop(self) -> None:
-        """Stop the sweep, after a question."""
-        if self._host.refuse_readonly():
-            return
+    def why_not_stop(self) -> str | None:
+        """Why there is nothing to stop, if there isn't."""
         found = self.seen.found
-        if found is None or not (found.alive or any(found.states.get(state) for state in STARTED)):
-            self._host.tell(f"no run of {one_line(self._sweep)} is running: there is nothing to stop", "warning")
-            return
-        question = f"Stop {one_line(self._sweep)}? Its runs write checkpoints; run `crild sweep` to continue it."
-        stop = partial(actions.stop_sweep, self._host.runs_dir, self._sweep)
-        confirm(self.app, Confirm(question, "Stop"), lambda: self._host.act(stop))
+        is_running = found is not None and (found.alive or any(found.states.get(state) for state in STARTED))
+        return None if is_running else f"no run of {one_line(self._name)} is running"
 
 
 def _widths(columns: list[list[Text]]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine.errors import UsageError
 from engine.preset.regular_file import read_regular
@@ -34,7 +35,7 @@ _OWN = frozenset((
 
 EXAMPLE = """\
 #!/bin/bash
-# A template for the jobs of `crild run --slurm` and `crild sweep --slurm`. Use it with --slurm-template FILE, or for all
+# A template for the jobs of `crild run`, `crild sweep` and `crild search` with --slurm. Use it with --slurm-template FILE, or for all
 # your jobs with two lines in settings.toml:
 #
 #     [slurm]
@@ -62,7 +63,7 @@ EXAMPLE = """\
 class Template:
     """Options of sbatch, without dashes (True for one without a value), and shell commands."""
 
-    options: Mapping[str, str | bool] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     signal_seconds: int = SIGNAL_SECONDS
     """Seconds before the end of its time at which a job is asked to write its checkpoint."""

@@ -19,8 +19,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
-from engine.record.files import cause, write_atomic
+from engine.preset.text import plain
+from engine.record.files import cause
 from engine.search.declaration import LOWER, METHOD, Dimension, SearchFile, is_whole, labels_of
+from engine.search.journal import WAY_OUT, Journal
 from engine.search.plan import Value, Values, applies, rounded
 from engine.search.trials import LEAST_FOR_IMPORTANCE
 
@@ -34,6 +36,8 @@ STARTUP = 6
 """Trials whose values are drawn at random, before "tpe" learns from them and "median" compares with them."""
 TENTHS = 10
 """Into how many parts the last stage is divided, after each of which a trial may be pruned."""
+OWNER = "search"
+"""The attribute of the study that says which search it belongs to."""
 STATE, WHY, SECONDS, TENTH = "state", "why", "seconds", "tenth"
 """Attributes of trials that are over: how they ended in crild's words, why, how long their runs took together, and after
 which tenth of the last stage they were pruned."""
@@ -42,10 +46,24 @@ which tenth of the last stage they were pruned."""
 class SearchStudy:
     """The trials of a search, on disk. Only the process that holds the search's lock opens it."""
 
-    def __init__(self, journal: Path, file: SearchFile, methods: tuple[str, ...]) -> None:
-        """Open or create the journal. Raises RunError when it cannot be read or written."""
+    def __init__(self, journal: Path, file: SearchFile, methods: tuple[str, ...], created: float = 0.0) -> None:
+        """Open or create the journal of a search that was created then.
+
+        Raises RunError when it cannot be read or written, was changed, or belongs to another search.
+        """
         self.file, self._methods = file, methods
         self._study = _open(journal, file, self)
+        self._check_owner(journal, f"{file.name}, created at {created!r}")
+
+    def _check_owner(self, journal: Path, owner: str) -> None:
+        """Refuse the journal of another search; note in a new one whose it is."""
+        known = self._study.user_attrs.get(OWNER)
+        if known is None and not self.trials():
+            with _written():
+                self._study.set_user_attr(OWNER, owner)
+        elif known != owner:
+            sentence = f"this is the journal of another search ({plain(str(known))}): {WAY_OUT}"
+            raise RunError(sentence, kind="journal-of-another-search", file=str(journal))
 
     # -- looking
 
@@ -64,13 +82,16 @@ class SearchStudy:
         return dict(self._suggested(trial))
 
     def best(self) -> int | None:
-        """The number of the trial that is best by the first aim; None before one is complete."""
-        sign = 1 if self.file.aims[0] in LOWER else -1
-        complete = self._complete()
-        return min(complete, key=lambda one: (sign * one.values[0], one.number)).number if complete else None
+        """The number of the trial that is best by the first aim, of equals by the next; None before one is complete."""
+        signs = [1 if aim in LOWER else -1 for aim in self.file.aims]
+        figures = [
+            (*(sign * value for sign, value in zip(signs, one.values, strict=True)), one.number)
+            for one in self._complete()
+        ]
+        return int(min(figures)[-1]) if figures else None
 
     def front(self) -> list[int]:
-        """The trials that no other one beats in every aim."""
+        """The trials to which none is better in one aim without being worse in another."""
         if len(self.file.aims) == 1:
             return []
         return sorted(trial.number for trial in self._study.best_trials)
@@ -214,15 +235,12 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Value:
 def _open(journal: Path, file: SearchFile, owner: SearchStudy) -> Study:
     import optuna
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    _without_torn_line(journal)
     try:
         with _quiet(), _written():
-            storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock()))
             return optuna.create_study(
-                storage=storage,
+                storage=JournalStorage(Journal(journal)),
                 study_name="search",
                 directions=["minimize" if aim in LOWER else "maximize" for aim in file.aims],
                 sampler=_sampler(file, owner),
@@ -230,7 +248,7 @@ def _open(journal: Path, file: SearchFile, owner: SearchStudy) -> Study:
                 load_if_exists=True,
             )
     except (ValueError, KeyError, TypeError, AssertionError) as error:
-        sentence = f"the journal of this search cannot be read ({error}): start another one with --name NAME"
+        sentence = f"the journal of this search cannot be read ({error}): {WAY_OUT}"
         raise RunError(sentence, kind="unreadable-journal", file=str(journal)) from error
 
 
@@ -245,24 +263,6 @@ def _importance_module() -> ModuleType:
     finally:
         if hidden:
             del sys.modules["sklearn"]
-
-
-class _NoLock:
-    """A lock as optuna takes one. The search's own lock keeps other processes out, and no kill leaves it behind."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return
-
-
-def _without_torn_line(journal: Path) -> None:
-    """Take the end of a line that a killed process left unfinished out of a journal. Raises RunError."""
-    with _written():
-        content = journal.read_bytes() if journal.exists() else b""
-        if content and not content.endswith(b"\n"):
-            write_atomic(journal, content[: content.rfind(b"\n") + 1])
 
 
 @contextlib.contextmanager

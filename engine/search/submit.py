@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from engine.errors import CrildError, PresetError, RunError, UsageError
 from engine.launch.background import start_detached
+from engine.launch.slurm_submit import JobRequest
 from engine.preset.text import plain, shown
 from engine.report.compare import ABSENT, flat
 from engine.search.plan import SearchPlan
@@ -97,12 +99,15 @@ def submit_search(
     runs_dir: Path,
     slots: Sequence[Slot],
     *,
+    ray: str | None = None,
+    slurm: JobRequest | None = None,
     consent: Consent = NONE,
     command: Sequence[str] | None = None,
 ) -> SweepRecord:
     """Start a background process that executes a search, or what is left of it; returns its record.
 
-    Call `reconcile_search` first. Its engines get the `consent`. `command` replaces the engine's command line (for tests).
+    Call `reconcile_search` first. `ray` is the cluster that the slots are on; with `slurm`, each run is a job that asks for
+    this. Its engines get the `consent`. `command` replaces the engine's command line (for tests).
     Raises RunError when the search is in progress already or its process cannot be started.
     """
     runs_dir = runs_dir.absolute()
@@ -120,6 +125,8 @@ def submit_search(
         axes=axes if before is None else before.axes,
         cells=() if before is None else before.cells,
         slots=tuple(slots),
+        ray=ray,
+        slurm=None if slurm is None else asdict(slurm),
         begun=now,
         search=request_of(found),
     )

@@ -15,6 +15,7 @@ from engine.record.files import cause, read_json, write_atomic
 from engine.record.paths import RESULTS
 from engine.record.run import is_run, read_run
 from engine.search.declaration import SearchFile, declared
+from engine.search.journal import WAY_OUT
 from engine.search.judge import Judge
 from engine.search.plan import AGAIN, SearchPlan, Values, best_preset, plan_search, runs_of_trial
 from engine.search.study import SECONDS, TENTH, TENTHS, WHY, SearchStudy, state_of
@@ -72,7 +73,12 @@ class SearchSupply:
         except CrildError as error:
             raise RunError(f"the search cannot continue: {error}", kind="unusable-search") from error
         methods = tuple(start.method for start in self.plan.starts)
-        self.study = SearchStudy(journal_file(self.worker.file), file, methods)
+        journal = journal_file(self.worker.file)
+        self.study = SearchStudy(journal, file, methods, record.created)
+        known = len(self.study.trials())
+        if (unknown := next((cell for cell in record.cells if _trial_of(cell)[0] >= known), None)) is not None:
+            sentence = f"the journal of this search is missing or an older copy: it lacks the trial of the run {unknown.run}; {WAY_OUT}"
+            raise RunError(sentence, kind="incomplete-journal", file=str(journal))
         before = read_if_possible(self.worker.file)
         self._spent = 0.0 if before is None else before.spent
 

@@ -72,7 +72,7 @@ class Trials:
     best: int | None = None
     """The best trial by the first aim."""
     front: tuple[int, ...] = ()
-    """The trials that no other one beats in every aim, if there are several."""
+    """With several aims, the trials to which none is better in one without being worse in another."""
     importance: Mapping[str, Any] = field(default_factory=dict)
     """How much of the results each dimension explains, as shares of 1, by PED-ANOVA."""
     confirmed: tuple[Confirmation, ...] = ()

@@ -15,7 +15,7 @@ from engine.launch.devices import cores, devices
 from engine.launch.start import engine_environment, process_command
 from engine.preset.text import listed, plain, shown
 from engine.record.fields import read_fields
-from engine.sweep.slots import MOST_SLOTS, Slot, own_device
+from engine.sweep.slots import MOST_SLOTS, Slot, check_number, own_device
 
 LOCAL, AUTO = "local", "auto"
 """Instead of an address: a Ray of the sweep's own on this machine; the cluster that this machine is part of."""
@@ -165,8 +165,7 @@ def ray_slots(
     where the cluster has any and the presets don't name the CPU. Threads that no preset sets are those of the slots that
     the sweep had `before`; otherwise one, or a GPU's share of its node's cores. Raises UsageError for a run that fits on no node.
     """
-    if slots is not None and not 1 <= slots <= MOST_SLOTS:
-        raise UsageError(f"--slots must be from 1 to {MOST_SLOTS}, not {slots}", kind="invalid-slots")
+    check_number(slots)
     device, count = _device_and_gpus(cluster, own_device(own_devices), gpus)
     own = max((number or 0 for number in own_threads), default=0)
     earlier = next((slot.threads for slot in before if slot.gpus == count), 0)

@@ -40,7 +40,14 @@ class Engines(Protocol):
         """
 
     def start(self, run_dir: Path, slot: Slot) -> None:
-        """Start or resume a run. Raises RunError, after recording it in the run's status."""
+        """Start or resume a run.
+
+        Raises RunError, after recording it in the run's status; UsageError where what starts engines takes no run at
+        present: `reason_to_wait` then says more.
+        """
+
+    def has_engine(self, run_dir: Path) -> bool:
+        """Whether an earlier process left a run with an engine, or with one that will start or has yet to exit."""
 
     def is_busy(self, run_dir: Path, *, alone: bool) -> bool:
         """Whether a run's engine is starting, running, or still exiting where the next run may need its device.
@@ -105,6 +112,10 @@ class LocalEngines:
             record_failed_start(run_dir, error)
             raise
 
+    def has_engine(self, run_dir: Path) -> bool:
+        """By the run's files."""
+        return outlived(run_dir)
+
     def is_busy(self, run_dir: Path, *, alone: bool) -> bool:
         """By the run's status and lock, and the process that was started here."""
         state = read_run(run_dir).state
@@ -122,6 +133,11 @@ class LocalEngines:
     def kill(self, run_dir: Path) -> None:
         """By a signal."""
         signals.kill(run_dir)
+
+
+def outlived(run_dir: Path) -> bool:
+    """Whether an engine that an earlier process started is running, or still exiting, as far as the run's files tell."""
+    return read_run(run_dir).state in (*ACTIVE, "finished") and is_engine_alive(run_dir)
 
 
 def record_failed_start(run_dir: Path, error: RunError) -> None:

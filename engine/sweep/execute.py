@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.errors import CrildError, RunError
-from engine.launch.background import StopSignals, device_of, is_engine_alive
+from engine.errors import CrildError, RunError, UsageError
+from engine.launch.background import StopSignals, device_of
+from engine.launch.slurm_submit import JobRequest
 from engine.launch.start import new_launcher
 from engine.record.environment import light_environment
+from engine.record.fields import read_fields
 from engine.record.files import cause, write_atomic
 from engine.record.lock import FileLock, RunLock, held
 from engine.record.owner import Owner
@@ -97,6 +99,10 @@ def _acquired(lock: FileLock) -> bool:
 
 
 def _engines_of(record: SweepRecord, runs_dir: Path, command: Sequence[str] | None, consent: Consent) -> Engines:
+    if record.slurm is not None:
+        from engine.sweep.slurm_engines import SlurmEngines
+
+        return SlurmEngines(read_fields(JobRequest, record.slurm), consent)
     if record.ray is None:
         forks = command is None and not _is_queue(record)  # a queue's start one by one
         return LocalEngines(command, consent, runs_dir=runs_dir, launcher=new_launcher() if forks else None)
@@ -167,6 +173,8 @@ class Worker:
         """Runs that an earlier process asked to stop: this one resumes them once they have."""
         self.abort_reason: str | None = None
         """Why no more runs are started."""
+        self._interrupted = ("lost",) if self.record.slurm is None else ("lost", "preempted")
+        """States in which runs are resumed: SLURM may preempt a job, and not start it again."""
         self._dropped: set[str] = set()
         """Runs that were stopped because they are not wanted any more."""
         self._tries: Counter[str] = Counter()
@@ -197,20 +205,20 @@ class Worker:
                 fresh += [cell] if wanted else []
                 continue
             self._check_teacher(cell)
+            has_engine = self.engines.has_engine(run_dir)
             state = read_run(run_dir).state
-            if not wanted:
-                if is_engine_alive(run_dir) and state in ACTIVE:
-                    self.busy[self._slot_for(device_of(run_dir))] = cell
-                    self.drop(cell)
-                continue
-            if is_engine_alive(run_dir) and (state in ACTIVE or state == "finished"):
+            if has_engine:
                 self.busy[self._slot_for(device_of(run_dir))] = cell
-                if state == "stopping" and cell.preset is not None:
+                if not wanted:
+                    self.drop(cell)
+                elif state == "stopping" and cell.preset is not None:
                     self.resume_when_stopped.add(cell.run)
+            elif not wanted:
+                continue
             elif state == "unreadable":
                 self._report_failure(cell, "cannot read its status: repair or delete the run")
-            elif cell.preset is None and state == "queued":
-                fresh.append(cell)
+            elif state == "queued" and (cell.preset is None or self.record.slurm is not None):
+                fresh.append(cell)  # a kill may have come before its job was submitted
             elif state not in ("finished", "queued", *ACTIVE) and (state != "failed" or self.record.retry):
                 resumable.append(cell)
         self.todo = resumable + fresh
@@ -303,8 +311,11 @@ class Worker:
                 self.todo.insert(0, cell)
             elif cell.run in self._dropped:
                 continue
-            elif entry.state == "lost" and self._tries[cell.run] < MOST_TRIES and self._resumes(cell):
-                self._log(cell, "its engine was killed: it will resume from its checkpoint")
+            elif entry.state in self._interrupted and self._tries[cell.run] < MOST_TRIES and self._resumes(cell):
+                self._log(
+                    cell,
+                    f"its engine was {'killed' if entry.state == 'lost' else entry.state}: it will resume from its checkpoint",
+                )
                 self.todo.insert(len(self.todo) if cell.preset is not None else 0, cell)
             elif entry.state in FAULTY:
                 fault = entry.status.error if entry.status else None
@@ -385,12 +396,16 @@ class Worker:
             self._report_failure(cell, str(error))
             self.abort_reason = f"{cell.run}: {error}"
             return False
-        self._tries[cell.run] += 1
         try:
             self.engines.start(run_dir, slot)
+        except UsageError as error:  # such as SLURM's limit on jobs: the engines say how long to wait
+            self._log(cell, str(error))
+            self.todo.insert(0, cell)
+            return False
         except RunError as error:
             self._report_failure(cell, str(error))
             return False
+        self._tries[cell.run] += 1
         return True
 
     def _claim(self, cell: CellRecord, run_dir: Path) -> bool:
@@ -416,7 +431,7 @@ class Worker:
         except (IndexError, ValueError) as error:  # pydantic's errors are ValueErrors
             sentence = f"the sweep has no preset for it that can be used: {error}"
             raise RunError(sentence, kind="unusable-sweep-preset") from error
-        own = {"device": slot.device, "threads": preset.train.threads or slot.threads}
+        own = {"device": slot.device, "threads": preset.train.threads or slot.threads or None}
         with contextlib.suppress(OSError), OpenFolder.at(self.runs_dir) as runs:
             runs.remove_empty(cell.run)  # reserved by a process of this sweep that was killed before it wrote the run
         preset = preset.model_copy(update={"seed": cell.seed, "train": preset.train.model_copy(update=own)})

@@ -26,7 +26,7 @@ from engine.record.run import read_run, read_status, release_owner, update_statu
 from engine.record.secrets import without_secrets
 from engine.record.states import ACTIVE
 from engine.sweep.cluster import Cluster
-from engine.sweep.engines import record_failed_start
+from engine.sweep.engines import outlived, record_failed_start
 from engine.sweep.ray_cluster import Connection, one_line
 from engine.sweep.slots import Slot
 from engine.user.consent import NONE, Consent
@@ -141,6 +141,10 @@ class RayEngines:
             self._connection.run_engine.options(**options).remote(job),
             attempt=read_status(run_dir).attempt, changed=time.monotonic(), beat=time.monotonic(),
         )  # fmt: skip
+
+    def has_engine(self, run_dir: Path) -> bool:
+        """By the run's files."""
+        return outlived(run_dir)
 
     def is_busy(self, run_dir: Path, *, alone: bool) -> bool:  # noqa: ARG002 - Ray gives a GPU away once its task has ended
         """By Ray while the run's task lasts; then until the run's files show its end.

@@ -15,7 +15,7 @@ from engine.record.fields import read_fields
 from engine.record.files import cause, read_record, write_json
 from engine.record.owner import Owner
 from engine.record.paths import QUEUES, SWEEPS
-from engine.record.status import process_alive
+from engine.record.status import LOCAL, SLURM, process_alive
 from engine.sweep.slots import Slot
 
 SCHEMA_VERSION = 1
@@ -56,6 +56,8 @@ class SweepRecord:
     """Whether failed runs are run again."""
     ray: str | None = None
     """The Ray cluster that runs it: an address, "auto" or "local"; None for this machine without Ray."""
+    slurm: Mapping[str, Any] | None = None
+    """What each run asks of SLURM (`engine.launch.slurm_submit.JobRequest`), where the process submits runs one by one."""
     begun: float | None = None
     """When the present (or last) process started."""
     state: str = "active"
@@ -87,6 +89,13 @@ class SweepRecord:
                 sentence = f"has no method or no task for the run {cell.run!r}: it was changed or damaged"
                 raise RunError(sentence, kind="incomplete-cell")
         return record
+
+    @property
+    def scheduler(self) -> str | None:
+        """Of which the process submits runs as jobs: "slurm", or "local" without SLURM; None if it starts them itself."""
+        if self.slurm is None:
+            return None
+        return LOCAL if self.slurm.get("local") else SLURM
 
     @property
     def command(self) -> str:

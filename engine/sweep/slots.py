@@ -48,8 +48,7 @@ def slots_for(
             raise UsageError(
                 f"--devices: {sentence}" if on else sentence, kind="unavailable-device", key="train.device"
             )
-    if slots is not None and not 1 <= slots <= MOST_SLOTS:
-        raise UsageError(f"--slots must be from 1 to {MOST_SLOTS}, not {slots}", kind="invalid-slots")
+    check_number(slots)
     if slots is not None and slots < len(chosen):
         sentence = f"--slots {slots} is fewer than the {len(chosen)} devices {', '.join(chosen)}"
         raise UsageError(sentence, kind="fewer-slots-than-devices")
@@ -59,6 +58,12 @@ def slots_for(
     slots = max(len(chosen), min(slots, max(1, runs)))
     # The same number for every run: on a CPU, the number of threads changes the last digits of results.
     return tuple(Slot(chosen[number % len(chosen)], max(1, cores() // slots)) for number in range(slots))
+
+
+def check_number(slots: int | None) -> None:
+    """Raise UsageError for a number of slots that cannot be."""
+    if slots is not None and not 1 <= slots <= MOST_SLOTS:
+        raise UsageError(f"--slots must be from 1 to {MOST_SLOTS}, not {slots}", kind="invalid-slots")
 
 
 def own_device(own: Sequence[str | None]) -> str | None:

@@ -29,10 +29,10 @@ from engine.sweep.submit import cells_of, existing
 from engine.user.consent import NONE, Consent
 
 
-def slurm_slots(plan: Plan, at_once: int | None) -> tuple[Slot, ...]:
-    """The slots of a sweep whose runs are jobs: the presets' device, and as many as may run at a time."""
-    number = min(at_once or len(plan.runs), max(1, len(plan.runs)))
-    device = next((run.own_device for run in plan.runs if run.own_device is not None), "auto")
+def slurm_slots(runs: int, own_devices: Sequence[str | None], at_once: int | None) -> tuple[Slot, ...]:
+    """The slots of so many runs that are jobs: the presets' device, and as many as may run at a time."""
+    number = min(at_once or runs, max(1, runs))
+    device = next((device for device in own_devices if device is not None), "auto")
     return tuple(Slot(device, 0) for _ in range(number))
 
 
@@ -96,7 +96,9 @@ def submit_to_slurm(
     todo = left(plan, states, retry=retry)
     if not todo:
         return []
-    _write_record(plan, runs_dir, before, slurm_slots(plan, at_once), retry=retry)
+    _write_record(
+        plan, runs_dir, before, slurm_slots(len(plan.runs), [run.own_device for run in plan.runs], at_once), retry=retry
+    )
     created: list[Path] = []
     try:
         created.extend(_create(plan, run, runs_dir) for run in todo if run.run not in states)

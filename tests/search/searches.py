@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ import tomli
 
 from engine.errors import RunError
 from engine.launch.background import StopSignals
+from engine.launch.slurm_submit import JobRequest
 from engine.record.events import EventWriter
 from engine.record.files import write_json
-from engine.record.run import list_runs, update_status
+from engine.record.run import list_runs, read_status, update_status
 from engine.search.declaration import read_search
 from engine.search.plan import SearchPlan, plan_search
 from engine.search.submit import request_of
 from engine.search.supply import SearchSupply
 from engine.search.trials import Trials, journal_file, read_trials
+from engine.sweep.engines import Engines, outlived
 from engine.sweep.execute import Worker
 from engine.sweep.record import SweepRecord, create_folder, presets_file, sweep_file, write_presets, write_sweep_record
 from engine.sweep.slots import Slot
@@ -81,14 +83,18 @@ class InstantEngines:
         return None
 
     def start(self, run_dir: Path, slot: Slot) -> None:
-        preset = tomli.loads((run_dir / "preset.toml").read_text())
-        what = self.what(run_dir, preset)
+        what = self.what(run_dir, tomli.loads((run_dir / "preset.toml").read_text()))
         if what == "kill":
             raise Killed
         if what == "refuse":
             raise RunError("the engine does not start", kind="no-engine")
+        self.begin(run_dir, what)
+
+    def begin(self, run_dir: Path, what: str) -> None:
+        """What the engine of a run does: it finishes, fails, or hangs."""
+        preset = tomli.loads((run_dir / "preset.toml").read_text())
         self.started.append(run_dir.name)
-        update_status(run_dir, state="running", started=1.0, attempt=1)
+        update_status(run_dir, state="running", started=1.0, attempt=read_status(run_dir).attempt + 1)
         value = quality(preset)
         events = EventWriter(run_dir / "events.1.jsonl", 1)
         events.write("stage_started", stage="kd", step=0, role="student", steps=100)
@@ -115,6 +121,9 @@ class InstantEngines:
         }  # fmt: skip
         write_json(run_dir / "results.json", results)
         update_status(run_dir, state="finished", ended=3.0)
+
+    def has_engine(self, run_dir: Path) -> bool:
+        return outlived(run_dir)
 
     def is_busy(self, run_dir: Path, *, alone: bool) -> bool:
         return run_dir in self._busy
@@ -148,15 +157,24 @@ def record_of(runs: Path, name: str = "tune") -> SweepRecord:
     return record
 
 
-def go(path: Path, runs: Path, engines: InstantEngines, slots: int = 1, **changes: Any) -> Trials:
+def go(
+    path: Path,
+    runs: Path,
+    engines: Engines,
+    slots: int = 1,
+    slurm: JobRequest | None = None,
+    **changes: Any,
+) -> Trials:
     """Start or continue a search in this process, as `submit_search` and its process do; its trials in the end."""
     found = planned(path, **changes)
     file = sweep_file(runs, found.file.name)
     before = existing(runs, found.file.name)
+    slot = Slot("cpu", 1) if slurm is None else Slot("auto", 0)
     record = SweepRecord(
-        name=found.file.name, file=str(path), created=1.0, slots=(Slot("cpu", 1),) * slots, search=request_of(found),
+        name=found.file.name, file=str(path), created=1.0, search=request_of(found),
         axes={"method": (), "task": (), "trial": (), "seed": ()} if before is None else before.axes,
         cells=() if before is None else before.cells,
+        slots=(slot,) * slots, slurm=None if slurm is None else asdict(slurm),
     )  # fmt: skip
     create_folder(file.parent)
     if before is None:

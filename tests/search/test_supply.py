@@ -114,15 +114,6 @@ def test_a_torn_journal_and_a_lost_table_change_nothing(folder: Path, runs: Path
     assert table(go(path, runs, InstantEngines())) == whole
 
 
-def test_a_damaged_journal_is_refused_with_a_way_out(folder: Path, runs: Path) -> None:
-    path = search_file(folder)
-    killed(path, runs, 4)
-    journal = journal_of(runs)
-    journal.write_bytes(b"{\n" + journal.read_bytes())
-    with pytest.raises(AssertionError, match="--name"):
-        go(path, runs, InstantEngines())
-
-
 @pytest.mark.parametrize("dies", [False, True])
 def test_pruned_trials_are_stopped_tagged_and_no_failures(folder: Path, runs: Path, dies: bool) -> None:
     engines = InstantEngines(dies=dies)
@@ -275,6 +266,14 @@ def test_several_aims_have_a_front_with_a_preset_for_each_point(folder: Path, ru
     assert list(found.front) == front
     assert len(found.presets) == 1 + len(front)
     assert found.aims == ("accuracy", "latency")
+
+
+def test_of_equal_trials_the_next_aim_decides(folder: Path, tmp_path: Path) -> None:
+    file = read_search(search_file(folder, 'trials = 3\naim = ["metric", "latency"]\n'))
+    study = SearchStudy(tmp_path / "x.journal", file, ("base",))
+    for number, figures in enumerate(([0.5, 3.0], [0.7, 2.0], [0.7, 1.0])):
+        study.tell(study.ask() if number else study.ask({}), "complete", {}, figures)
+    assert (study.best(), study.front()) == (2, [2])
 
 
 def test_a_front_of_one_point(folder: Path, runs: Path) -> None:

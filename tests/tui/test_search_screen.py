@@ -131,6 +131,7 @@ def test_its_chart_has_whole_trials_steps_and_a_word_for_the_star(width: int, ti
     lines = ["".join(map(chr, row)) for row in drawn.canvas.codes]
     assert lines[-1].split() == ["trial", *ticks.split()]
     assert "★ best 70.00" in lines[1]
+    assert "68.00" not in lines[1], "the last trial is no current value"
     best = next(line.trace for line in figure.lines if line.label == "best so far")
     assert set(best.y) == {0.61, 0.7}
     assert set(best.within(1.9, 1.99)) == {0.61}
@@ -143,7 +144,9 @@ def test_several_aims_have_their_front(tmp_path: Path, monkeypatch: pytest.Monke
     async def look(app: Driven, pilot: Pilot[None]) -> None:
         await opened(app, pilot)
         text = screen_text(app)
-        assert [fact for fact in ("accuracy by latency in ms", "front", "0*", "2*", "12 ms") if fact not in text] == []
+        assert [
+            fact for fact in ("accuracy by latency in ms", "*: the front: ", "0*", "2*", "12 ms") if fact not in text
+        ] == []
 
     drive(monkeypatch, tmp_path, look, size=size)
 
