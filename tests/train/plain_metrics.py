@@ -1,0 +1,84 @@
+"""What plain transformers makes of a saved student, and the metrics of any answers, without a line of crild's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.metrics import f1_score, ndcg_score
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+
+from tests.train.real_files import TaskFiles
+
+Answers = Sequence[Any]
+"""For each row: the class, the labels that apply, the score, the class and the score of a ranked row, or the words' labels."""
+
+
+def plain_answers(student: Path, task: TaskFiles, length: int = 128) -> Answers:
+    """The answers of a student to the rows of dev, by transformers alone."""
+    tokenizer = AutoTokenizer.from_pretrained(student)
+    if task.kind == "token-classification":
+        return _labels_of(student, tokenizer, [row["words"] for row in task.rows])
+    model = AutoModelForSequenceClassification.from_pretrained(student).eval()
+    columns = [[row[column] for row in task.rows] for column in task.texts]
+    batch = tokenizer(*columns, padding=True, truncation=True, max_length=length, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**batch).logits.double().numpy()
+    names = model.config.id2label
+    if task.kind == "regression":
+        return list(logits[:, 0])
+    if task.kind == "multilabel":
+        return [{names[column] for column in np.flatnonzero(row >= 0)} for row in logits]
+    if task.group is not None:
+        return list(logits[:, 1] - logits[:, 0])
+    return [names[column] for column in logits.argmax(1)]
+
+
+def _labels_of(student: Path, tokenizer: Any, rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Each word has the label of its first piece."""
+    model = AutoModelForTokenClassification.from_pretrained(student).eval()
+    batch = tokenizer([list(row) for row in rows], is_split_into_words=True, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        found = model(**batch).logits.argmax(-1)
+    labels = []
+    for number, row in enumerate(rows):
+        words = batch.word_ids(number)
+        labels.append([model.config.id2label[int(found[number, words.index(word)])] for word in range(len(row))])
+    return labels
+
+
+def metric(task: TaskFiles, answers: Answers) -> float:
+    """The primary metric of a task, by scikit-learn, numpy and seqeval."""
+    gold = [row[task.label] for row in task.rows]
+    if task.kind == "token-classification":
+        from seqeval.metrics import f1_score as entity_f1
+
+        return float(entity_f1(gold, answers))
+    if task.group is not None:
+        return _mean_reciprocal_rank([row[task.group] for row in task.rows], np.array(gold, float), np.array(answers))
+    if task.kind == "regression":
+        return float(np.corrcoef(np.array(gold, float), np.array(answers))[0, 1])
+    if task.kind == "multilabel":
+        names = sorted({name for labels in gold for name in labels})
+        one, other = (np.array([[name in labels for name in names] for labels in side]) for side in (gold, answers))
+        return float(f1_score(one, other, average="micro", zero_division=0))
+    return float(np.mean([one == other for one, other in zip(gold, answers, strict=True)]))
+
+
+def ndcg(task: TaskFiles, answers: Answers) -> float:
+    """nDCG@10 of a task whose queries have four passages each."""
+    gold = np.array([float(row[task.label]) for row in task.rows]).reshape(-1, 4)
+    return float(ndcg_score(gold, np.array(answers).reshape(-1, 4), k=10))
+
+
+def _mean_reciprocal_rank(groups: Sequence[str], gold: npt.NDArray[Any], scores: npt.NDArray[Any]) -> float:
+    found = []
+    for group in dict.fromkeys(groups):
+        rows = np.flatnonzero([one == group for one in groups])
+        best = scores[rows][gold[rows] > 0].max()
+        found.append(1 / (1 + int((scores[rows] > best).sum())))
+    return float(np.mean(found))
