@@ -175,6 +175,22 @@ def test_several_lists_of_labels_are_asked_about(tmp_path: Path) -> None:
     assert (found.kind, found.columns.text, found.columns.label) == (KIND, "tokens", "pos_tags")
 
 
+@pytest.mark.parametrize("kind", [None, KIND])
+def test_a_damaged_row_does_not_make_another_list_the_labels(tmp_path: Path, kind: Any) -> None:
+    good = {"tokens": ["a", "b"], "pos_tags": ["X", "Y"], "ner_tags": ["O", "B-X"], "topics": ["x"]}
+    file = json_lines(tmp_path, good, {**good, "ner_tags": ["O"]}, good)
+    with pytest.raises(DataError) as caught:
+        recognised(task(file, kind=kind), by_name_alone=True)
+    assert caught.value.kind == "several-candidate-columns"
+    candidates = caught.value.sentence.split("; the columns are")[0]
+    assert [name in candidates for name in ("pos_tags", "ner_tags", "topics")] == [True, True, False]
+    with raises("labels-do-not-match-words", ":2", "ner_tags", error=DataError):
+        recognised(task(file, columns=Columns(label="ner_tags")), by_name_alone=True)
+    found = recognised(task(json_lines(tmp_path, {**good, "ner_tags": ["O"]}, good), kind=kind), by_name_alone=True)
+    assert found.task.columns is not None
+    assert found.task.columns.label == "pos_tags", "a list that rarely has a label for each word is not one of labels"
+
+
 @pytest.mark.parametrize(
     "columns", [None, Columns(label="ner_tags"), Columns(text="tokens")], ids=["open", "label", "text"]
 )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tests.data.word_tasks import Rows, sentences
 
-TRAIN, DEV = 240, 80
+TRAIN, DEV = 200, 60
 Row = Mapping[str, Any]
 
 
@@ -107,6 +107,9 @@ def read(path: Path) -> list[dict[str, Any]]:
         return rows
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_text().splitlines()]
+    if path.suffix == ".conll":
+        sentences = path.read_text().strip().split("\n\n")
+        return [{"label": [line.split("\t")[-1] for line in sentence.splitlines()]} for sentence in sentences]
     with path.open(newline="") as file:
         return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
 
