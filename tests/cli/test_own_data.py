@@ -146,7 +146,9 @@ def test_a_preset_for_data_has_every_setting(crild: Call, tickets: Path, tmp_pat
 def test_a_preset_for_data_takes_stages_and_what_is_taken_back(crild: Call, tickets: Path) -> None:
     words = ["--set", "stages=[kd]", "--set", "teacher.finetune=false", "--set", "description=my tickets"]
     assert crild("presets", "new", "mine", "--from-data", "tickets.csv", *words).code == 0
-    shown = [crild("presets", "show", *refs, "--json").json for refs in (["mine.toml"], ["crild", "tickets.csv", *words])]
+    shown = [
+        crild("presets", "show", *refs, "--json").json for refs in (["mine.toml"], ["crild", "tickets.csv", *words])
+    ]
     assert shown[0] == shown[1]
 
 

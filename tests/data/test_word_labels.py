@@ -158,6 +158,13 @@ def test_broken_sequences_are_counted_and_located(tmp_path: Path) -> None:
 # -- what is recognised
 
 
+def test_one_type_in_one_sentence_is_called_one(tmp_path: Path) -> None:
+    file = write_conll(tmp_path / "x.conll", [(["Anna", "ran"], ["B-PER", "O"])])
+    notes = " ".join(load_task(task(file, file)).notes)
+    assert 'entities of 1 type ("PER")' in notes
+    assert "1 in 1 sentence of x.conll" in notes
+
+
 def test_the_label_may_come_first(tmp_path: Path) -> None:
     (tmp_path / "x.bio").write_text("B-PER\tAnna\nO\tran\n")
     found = recognised(task(tmp_path / "x.bio", tmp_path / "x.bio"), by_name_alone=True).task
