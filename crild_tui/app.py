@@ -143,9 +143,16 @@ class CrildApp(QuietApp):
     # -- actions of every mode
 
     def action_mode(self, name: str) -> None:
-        """Go to another mode."""
-        if name != self.current_mode:
-            self.switch_mode(name)
+        """Go to another mode. Between Runs and Live, the run that the user chose stays the same."""
+        if name == self.current_mode:
+            return
+        before = self.screen_stack[0]
+        if name == "live" and isinstance(before, RunsScreen) and (entry := before.chosen) is not None:
+            self.watch_run(entry.path)
+            return
+        self.switch_mode(name)
+        if name == "runs" and isinstance(before, LiveScreen) and (run_dir := before.chosen) is not None:
+            self.call_later(lambda: (runs := self._mode_screen("runs", RunsScreen)).call_later(runs.choose, run_dir))
 
     def action_help(self) -> None:
         """Show all keys of the current screen."""

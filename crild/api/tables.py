@@ -119,7 +119,9 @@ class Report:
         return file
 
     def __repr__(self) -> str:
-        return f"<crild.Report of {len(self._document.report.runs)} runs>"
+        from engine.preset.text import plural
+
+        return f"<crild.Report of {plural(len(self._document.report.runs), 'run')}>"
 
     def _repr_html_(self) -> str:
         from crild_tui.runs.html import list_html, result_html

@@ -244,4 +244,4 @@ def _report(summary: PredictionSummary, output: Path | None, *, quiet: bool) -> 
     rate = formatting.rate(summary.rows / summary.seconds) if summary.seconds > 0 else formatting.NONE
     written = "" if output is None else f"; written: {output}"
     seconds = formatting.duration(summary.seconds)
-    terminal.say(f"{summary.rows:,} rows in {seconds} ({rate} rows/s){written}", quiet=quiet)
+    terminal.say(f"{formatting.plural(summary.rows, 'row')} in {seconds} ({rate} rows/s){written}", quiet=quiet)

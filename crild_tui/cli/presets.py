@@ -10,7 +10,7 @@ import typer
 from crild_tui.cli import terminal
 from crild_tui.cli.completers import data_files, one_of, preset_files
 from crild_tui.cli.options import AsJson, Presets, Settings
-from crild_tui.cli.setting_completers import task_settings
+from crild_tui.cli.setting_completers import settings as settings_of_presets
 from engine.preset.text import json_escaped, listed, shown
 
 application = typer.Typer(
@@ -98,7 +98,7 @@ def validate(
     """
     from crild_tui.launch_form.editor_schema import outdated
     from crild_tui.runs.create import with_method
-    from engine.errors import CrildError
+    from engine.errors import CrildError, DataError
     from engine.preflight.check import check
     from engine.preflight.own_code import models_with_code
     from engine.preset.load import load_preset
@@ -111,6 +111,8 @@ def validate(
         except CrildError as error:
             exit_code = error.exit_code if exit_code in (0, error.exit_code) else 2
             terminal.say(*(f"error: {line}" for line in terminal.error_lines(error)))
+            if error.exit_code == DataError.exit_code:
+                terminal.say(f"{' '.join(refs)}: all that can be checked without these files or models is good")
         else:
             terminal.sentence(f"{' '.join(refs)}: good")
             for path in (path for ref in refs if (path := outdated(Path(ref))) is not None):
@@ -195,8 +197,8 @@ def new(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="With --from-data: a key of the task. Repeatable.",
-            autocompletion=task_settings,
+            help="With --from-data: a setting of the new preset, as in task.columns.label=team. Repeatable.",
+            autocompletion=settings_of_presets,
         ),
     ] = None,
 ) -> None:

@@ -46,12 +46,6 @@ def resume_settings(context: typer.Context, incomplete: str) -> list[Word]:
     return [f"{key}=" for key in keys if CHANGEABLE.fullmatch(key)]
 
 
-def task_settings(context: typer.Context, incomplete: str) -> list[Word]:  # noqa: ARG001
-    """Keys of the task."""
-    found = _settings({}, incomplete if incomplete.startswith("task.") else "task.")
-    return [each for each in found if str(each if isinstance(each, str) else each[0]).startswith(incomplete)]
-
-
 def setting_keys(context: typer.Context, incomplete: str) -> list[Word]:  # noqa: ARG001
     """Settings of settings.toml."""
     return [f"{name}.{key}" for name in sections_of(SETTINGS) for key in keys_of(sections_of(SETTINGS)[name], SETTINGS)]
@@ -139,7 +133,9 @@ def _at(document: Mapping[str, Any], path: Sequence[str]) -> Any:
 
 
 def _refs(context: typer.Context) -> list[str]:
-    """The presets on the line: of `crild run`, or those of --preset."""
+    """The presets on the line: of `crild run`, those of --preset, or the method of `crild presets new`."""
+    if "origin" in context.params:
+        return [context.params["origin"] or "crild"]
     refs = next((words for name in ("presets", "preset", "files") if (words := context.params.get(name))), ())
     return [str(ref) for ref in refs]
 

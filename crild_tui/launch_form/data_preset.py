@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from crild_tui.launch_form.copy_preset import free_target, write_new
 from crild_tui.launch_form.editor_schema import provide, with_schema
@@ -33,8 +34,8 @@ def new_data_preset(
 ) -> tuple[Path, tuple[str, ...]]:
     """Write a preset that runs a method on data files; returns the new file, and what was recognised in the data.
 
-    The settings are those of the task that its files leave open. Raises UsageError when the file exists or cannot be
-    written, or when something else than the task would be set; what loading and recognising raise.
+    The settings are those of `--set`: what the files leave open about the task, and any others, which the new preset sets,
+    too. Raises UsageError when the file exists or cannot be written; what loading and recognising raise.
     """
     from engine.preflight.own_data import completed
     from engine.preset.load import load_preset
@@ -44,29 +45,29 @@ def new_data_preset(
     if others:
         sentence = f"--from-data takes CSV, TSV, JSON lines and Parquet files, not {listed(map(shown, others), 'and')}"
         raise UsageError(sentence, kind="not-a-data-file")
-    others = [item for item in settings if not item.strip().startswith("task.")]
-    if others:
-        sentence = f"--set takes keys of [task] here, not {shown(others[0])}: write the others into the new preset"
-        raise UsageError(sentence, kind="setting-of-other-table")
     loaded = completed(load_preset([method, *files], settings))
-    write_new(target, with_schema(_text(loaded, method, target), target).encode())
+    write_new(target, with_schema(_text(loaded, method, target, settings), target).encode())
     provide(target)
     return target, loaded.notes
 
 
-def _text(loaded: Loaded, method: str, target: Path) -> str:
+def _text(loaded: Loaded, method: str, target: Path, settings: Sequence[str]) -> str:
     task = loaded.preset.task
+    others = _others(loaded, settings, target.parent)
+    top = {key: value for key, value in others.items() if not isinstance(value, dict)}
+    top = {"description": f"{task.display_name}, by {Path(method).stem}", **top}
     base = method if path_of(method) is not None else str(normal(Path(method).expanduser()))
     lines = [
         f"# {plain(task.display_name)}: your own data. Change what you like, then",
         f"#     crild run {plain(target.name)}",
         "schema = 1",
         _line("extends", base, "the method; `crild presets list` shows others"),
-        _line("description", f"{task.display_name}, by {Path(method).stem}"),
+        *(_line(key, value) for key, value in top.items()),
         "",
         "[task]",
         'name = "custom"',
         *_task_lines(task, target.parent),
+        *_tables(others),
         "",
         "# What else people change first (crild presets show prints everything):",
         "#",
@@ -84,6 +85,49 @@ def _text(loaded: Loaded, method: str, target: Path) -> str:
         "# enabled = true                # also train the same student on labels alone, to compare",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _others(loaded: Loaded, settings: Sequence[str], folder: Path) -> dict[str, Any]:
+    """What the settings say outside of [task], as nested tables, stages by name: values as the merged preset has them,
+    false for a key that was taken back. Of what a stage's key holds, all: a file replaces it as a whole."""
+    stages = {stage["name"]: stage for stage in loaded.document["stage"]}
+    document = {**loaded.document, "stage": stages, "stages": list(stages)}
+    found: dict[str, Any] = {}
+    for setting in settings:
+        path = setting.partition("=")[0].strip().split(".")
+        if path[0] == "task":
+            continue
+        path = path[:3] if path[0] == "stage" else path
+        value: Any = document
+        for key in path:
+            value = value.get(key, False) if isinstance(value, dict) else False
+        table = found
+        for key in path[:-1]:
+            table = table.setdefault(key, {})
+        table[path[-1]] = _written(value, folder)
+    return found
+
+
+def _written(value: object, folder: Path) -> object:
+    """A value as a preset in a folder has it: files in this folder or below by their relative names."""
+    if isinstance(value, dict):
+        return {key: _written(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_written(item, folder) for item in value]
+    if not isinstance(value, str) or not Path(value).is_absolute():
+        return value
+    name = relative(Path(value), folder)
+    return value if name == value else f"./{name}"
+
+
+def _tables(others: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of the tables, each with a header."""
+    tables = [(f"[{name}]", table) for name, table in others.items() if isinstance(table, dict) and name != "stage"]
+    stages = [("[[stage]]", {"name": name, **keys}) for name, keys in others.get("stage", {}).items()]
+    for header, table in (*tables, *stages):
+        yield ""
+        yield header
+        yield from (_line(key, value) for key, value in table.items())
 
 
 def _task_lines(task: Task, folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.preset import text
 from engine.report import units
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def in_shell(command: str, runs_dir: Path) -> str:
 
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 run`, `2 runs`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return text.plural(count, one, many)
 
 
 def command(verb: str, run_dir: Path) -> str:

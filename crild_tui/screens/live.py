@@ -113,7 +113,7 @@ class LiveScreen(ChartScreen):
         self.actions = RunActions(
             self, lambda: self.selected, stop_changed=self._draw_head, last_stage=self._last_stage
         )
-        self._chosen = False  # by the user
+        self._is_chosen = False  # by the user
         self._waits = ""
         self._announced: dict[Path, set[str]] = {}
         self._ticks = 0
@@ -161,6 +161,11 @@ class LiveScreen(ChartScreen):
         """The run that keys act on."""
         return None if self.snapshot is None else self.snapshot.entry
 
+    @property
+    def chosen(self) -> Path | None:
+        """The run that is shown, if the user chose it."""
+        return self.run_dir if self._is_chosen else None
+
     def _last_stage(self) -> str | None:
         """The last stage of the student."""
         names = self.snapshot.summary.names if self.snapshot is not None else ()
@@ -168,7 +173,7 @@ class LiveScreen(ChartScreen):
 
     def show_run(self, run_dir: Path) -> None:
         """Show a run that the user chose."""
-        self._chosen = True
+        self._is_chosen = True
         self._show(run_dir)
 
     def _show(self, run_dir: Path) -> None:
@@ -234,7 +239,7 @@ class LiveScreen(ChartScreen):
 
     def on_screen_resume(self) -> None:
         """Watch again."""
-        if not self._chosen and not self.watching:
+        if not self._is_chosen and not self.watching:
             self._choose()
         self._watch_run()
 

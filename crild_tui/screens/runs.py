@@ -23,7 +23,7 @@ from crild_tui.charts.run_figures import Look, Source, TraceCache, figures
 from crild_tui.charts.sparkline import dev_history
 from crild_tui.messages import CompareRuns, WatchRun
 from crild_tui.monitor.run_curves import read_curves
-from crild_tui.runs import filter, listing, searches
+from crild_tui.runs import filter, formatting, listing, searches
 from crild_tui.runs.details import About, detail, panel, read_about
 from crild_tui.runs.marks import Kind, Marks, read_marks
 from crild_tui.runs.overview import page_instead, summary
@@ -154,6 +154,15 @@ class RunsScreen(ModeScreen):
     def selected(self) -> RunEntry | None:
         """The run under the cursor."""
         return self._table.selected
+
+    @property
+    def chosen(self) -> RunEntry | None:
+        """The run under the cursor, if the user put the cursor on it."""
+        return self._table.chosen
+
+    def choose(self, run_dir: Path) -> None:
+        """Put the cursor on a run, if the list shows it."""
+        self._table.choose(run_dir)
 
     def applies(self, action: str) -> bool:
         """Whether an action does something to the selected run, or to the list as it is."""
@@ -496,7 +505,10 @@ class RunsScreen(ModeScreen):
         if not records:
             self.host.tell("no sweep in this folder: run `crild sweep FILE` to start one", "warning")
             return
-        names = {one_line(f"{each.name}  {len(each.cells):,} runs, {each.state}"): each for each in records}
+        names = {
+            one_line(f"{each.name}  {formatting.plural(len(each.cells), 'run')}, {each.state}"): each
+            for each in records
+        }
 
         def opened(line: str) -> None:
             self._open_sweep(names[line].name, is_search=names[line].search is not None)

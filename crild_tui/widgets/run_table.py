@@ -90,6 +90,7 @@ class RunTable(ScrollView, can_focus=True):
         self.sparks: Mapping[Path, Sequence[float]] = {}
         """The course of the dev metric, by run directory, as far as it was read."""
         self._row = 0
+        self._is_chosen = False
         self._announced: RunEntry | None = None
 
     # -- what is shown
@@ -99,6 +100,11 @@ class RunTable(ScrollView, can_focus=True):
         """The run under the cursor."""
         return self.rows[self._row] if self.rows else None
 
+    @property
+    def chosen(self) -> RunEntry | None:
+        """The run under the cursor, if the user put the cursor on it."""
+        return self.selected if self._is_chosen else None
+
     def show(self, rows: Sequence[RunEntry], marks: Marks, order: listing.Order) -> None:
         """Show these runs; the selected one stays selected, on the same line of the screen."""
         selected, was = self.selected, self._row
@@ -106,6 +112,8 @@ class RunTable(ScrollView, can_focus=True):
         if selected is not None:
             self._row = self._index_of(selected.id, was)
         self._row = max(0, min(self._row, len(self.rows) - 1))
+        if selected is None or self.selected is None or self.selected.id != selected.id:
+            self._is_chosen = False
         self._arrange()
         if self.scroll_offset.y:  # at the top it stays there, so that new runs are seen
             self.scroll_to(y=self.scroll_offset.y + self._row - was, animate=False)
@@ -204,6 +212,12 @@ class RunTable(ScrollView, can_focus=True):
 
     # -- moving
 
+    def choose(self, run_dir: Path) -> None:
+        """Put the cursor on a run, if it is in the list."""
+        row = next((index for index, entry in enumerate(self.rows) if entry.path == run_dir), None)
+        if row is not None:
+            self._move_to(row)
+
     def action_move(self, rows: int) -> None:
         """Move the cursor by rows."""
         self._move_to(self._row + rows)
@@ -230,6 +244,7 @@ class RunTable(ScrollView, can_focus=True):
         if not self.rows:
             return
         before, self._row = self._row, max(0, min(row, len(self.rows) - 1))
+        self._is_chosen = True
         self._into_view()
         for changed in {before, self._row}:
             self.refresh_line(changed + 1)

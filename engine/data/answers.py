@@ -26,7 +26,7 @@ from engine.data.types import Example, TaskData
 from engine.errors import DataError
 from engine.preset.kinds import WORD_LABELS
 from engine.preset.schema import Columns, Task, Teacher
-from engine.preset.text import plain
+from engine.preset.text import plain, plural
 from engine.record.phases import Report, unreported
 
 FLOOR = 1e-6
@@ -346,7 +346,8 @@ def _join_notes(join: Join, named: Sequence[str], found: _Found, rows: int, path
     if found.others:
         yield f"{found.others:,} of {rows:,} rows of {plain(path.name)} answer no row of the task; they are ignored."
     if found.repeated:
-        yield f"{found.repeated:,} rows of {plain(path.name)} repeat an answer."
+        rows = plural(found.repeated, "row")
+        yield f"{rows} of {plain(path.name)} {'repeats' if found.repeated == 1 else 'repeat'} an answer."
 
 
 def _missing_notes(missing: Mapping[str, tuple[int, int]], path: Path) -> Iterator[str]:

@@ -18,7 +18,7 @@ from engine.data.types import TEST, Example, TaskData, TaskSpec
 from engine.data.word_labels import word_labels
 from engine.errors import DataError
 from engine.preset.kinds import ENTITY_METRICS, KINDS, RANKINGS, WORD_LABELS
-from engine.preset.text import plain
+from engine.preset.text import plain, plural
 from engine.record.entities import names_entities
 from engine.record.phases import Report, unreported
 
@@ -148,8 +148,9 @@ def _check_ranking(
         for name, relevant in zip(map(str, table.values[column]), (found > 0).tolist(), strict=True):
             queries[name] = queries.get(name, False) or relevant
         without = sum(not relevant for relevant in queries.values())
-        left_out = f"; {without:,} have no relevant row, and don't count in mrr and ndcg" if without else ""
-        notes.append(f"{len(queries):,} queries in {plain(Path(table.path).name)}{left_out}.")
+        left_out = f"; {without:,} without a relevant row don't count in mrr and ndcg" if without > 1 else ""
+        left_out = left_out or ("; one has no relevant row, and doesn't count in mrr and ndcg" if without else "")
+        notes.append(f"{plural(len(queries), 'query', 'queries')} in {plain(Path(table.path).name)}{left_out}.")
     return notes
 
 

@@ -16,6 +16,7 @@ from engine.data.similar_names import CASE, difference, normal
 from engine.data.text_files import listed, shown
 from engine.data.types import Example, TaskData, TaskSpec
 from engine.preset.kinds import Kind
+from engine.preset.text import plural
 
 Severity = Literal["note", "warning", "refusal"]
 
@@ -285,8 +286,8 @@ def _damaged_texts(split: str, what: str, rows: Examples) -> Iterator[Finding]:
         example = example or text[max(at - 12, 0) : at + 12]
     if damaged and damaged / len(rows) >= NOTE_FROM:
         sentence = (
-            f"{damaged:,} texts in the {len(rows):,} {what} contain damaged characters, as in {shown(example)}: they were "
-            "decoded with the wrong encoding before crild read them"
+            f"damaged characters are in {plural(damaged, 'text')} of the {len(rows):,} {what}, as in {shown(example)}: decoded with "
+            "the wrong encoding before crild read them"
         )
         facts = {"split": split, "rows": len(rows), "damaged": damaged, "example": example}
         yield Finding(sentence, kind="damaged-characters", severity=severity_of(damaged / len(rows)), facts=facts)

@@ -208,16 +208,21 @@ def _word_columns(task: Task, table: Table, named: set[str]) -> tuple[str, str] 
     sizes = [len(row) for row in table.values[words_named[0]]] if words_named[0] in lists else []
     alike = [name for name in lists if name != words_named[0] and [len(row) for row in table.values[name]] == sizes]
     labels = [own["label"]] if "label" in own else [name for name in lists if name != words_named[0]]
-    if "label" not in own and len(alike) == 1:
-        labels = alike
+    if "label" not in own and alike:  # a list of labels that a few damaged rows have must not give way to another one
+        labels = [name for name in labels if name in alike or _mostly_alike(table.values[name], sizes)]
     if task.kind is None and not set(labels) & set(alike):
         has_text = any(normal(name) in TEXTS | PAIRED for name in names if name not in lists)
         if labels[0] in lists and labels != words_named and ("text" in own or not has_text):
             raise _mismatch(table, words_named[0], labels[0])
         return None
     if len(labels) != 1:
-        raise _undecided(table, "label", alike or labels)
+        raise _undecided(table, "label", labels)
     return words_named[0], labels[0]
+
+
+def _mostly_alike(lists: Sequence[Sequence[Any]], sizes: Sequence[int]) -> bool:
+    """Whether more than half of the lists have these sizes."""
+    return 2 * sum(len(row) == size for row, size in zip(lists, sizes, strict=True)) > len(sizes)
 
 
 def _mismatch(table: Table, words: str, labels: str) -> DataError:

@@ -14,7 +14,7 @@ from engine.data.label_columns import MANY_CLASSES, mismatch, natural
 from engine.data.text_files import check_text, listed, shown
 from engine.data.types import WordLabels
 from engine.errors import DataError
-from engine.preset.text import plain
+from engine.preset.text import plain, plural
 from engine.record.entities import OUTSIDE, entities, marks_entity, names_entities, scheme_of
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ def _notes(
     types = sorted({kind for row in names["train"] for kind, _, _ in entities(row)})
     scheme = scheme_of(names["train"])
     notes.append(
-        f"The labels mark entities of {len(types)} types ({listed([kind or 'entity' for kind in types])}) in the scheme {scheme.name}: "
-        f"{scheme.entities:,} in {len(names['train']):,} sentences of {plain(Path(tables['train'].path).name)}."
+        f"The labels mark entities of {plural(len(types), 'type')} ({listed([kind or 'entity' for kind in types])}) in the scheme {scheme.name}: "
+        f"{scheme.entities:,} in {plural(len(names['train']), 'sentence')} of {plain(Path(tables['train'].path).name)}."
     )
     for split, table in tables.items():
         found = scheme if split == "train" else scheme_of(names[split])

@@ -79,6 +79,11 @@ def shown(value: object, limit: int = 60) -> str:
     return cut(plain(str(value)), limit)
 
 
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def listed(words: Iterable[str], last: str = "or", most: int | None = None) -> str:
     """`a, b or c`; of more than `most` words only the first, and how many more there are: `a, b or 2 more`."""
     several = list(words)

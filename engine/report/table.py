@@ -199,7 +199,8 @@ def _table(
         if rows:
             blocks.append(Block(setting_text(common, most=99), tuple(rows)))
     name = None if against is None else against.name
-    footers = [*failed, *mark_notes(columns, name)]
+    averaged = any(row.average is not None for block in blocks for row in block.rows)
+    footers = [*failed, *mark_notes(columns, name), *(_average_notes(tasks, metrics) if averaged else ())]
     if with_published and choice == PRIMARY:
         theirs, caveats = _published(tasks)
         caveats += _other_dev_sets(tasks if theirs else (), groups)
@@ -233,6 +234,19 @@ def _average(cells: Mapping[str, SeedMean], tasks: Sequence[str]) -> float | Non
     if len(tasks) < 2 or any(task not in cells for task in tasks):
         return None
     return math.fsum(cells[task].mean for task in tasks) / len(tasks)
+
+
+def _average_notes(tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[str]:
+    """What the average is of, where it is of metrics with different names."""
+    by_metric: dict[str, list[str]] = {}
+    for task in tasks:
+        by_metric.setdefault(metrics[task], []).append(task_title(task))
+    if len(by_metric) > 1:
+        parts = [f"{name} ({listed(titles, 'and', MOST_NAMES)})" for name, titles in by_metric.items()]
+        yield (
+            f"The average is of different metrics, as in GLUE's score: {listed(parts, 'and')}. A point of one is not worth a "
+            "point of another."
+        )
 
 
 def _with_marks(row: MethodRow, task: str, column: ColumnMarks) -> MethodRow:

@@ -22,7 +22,7 @@ from engine.preset.names import LABELS
 from engine.preset.schema import Corpus, OtherTask, Preset, Stage
 from engine.preset.shipped import path_of
 from engine.preset.source_names import INIT_WORDS, is_corpus_path, is_path
-from engine.preset.text import listed, plain
+from engine.preset.text import listed, plain, plural
 from engine.preset.toml_text import inline
 from engine.preset.write import dump
 from engine.record.export import LARGEST_CARD
@@ -62,7 +62,7 @@ def model_card(preset: Preset, results: Mapping[str, Any], spec: TaskSpec, names
     public = Preset.model_validate(_public(preset.document()))
     parts = [
         f"---\n{_metadata(preset, results, spec).to_yaml()}\n---",
-        f"# {_title(preset)}: a student of {results['student']['layers']} layers",
+        f"# {_title(preset)}: a student of {plural(results['student']['layers'], 'layer')}",
         f"{_origin(preset)} It predicts {_answers(spec)}.",
         _method(preset, results),
         "## Results",
@@ -197,7 +197,7 @@ def _answers(spec: TaskSpec) -> str:
 def _method(preset: Preset, results: Mapping[str, Any]) -> str:
     """How it was trained, in a sentence."""
     stages = "; ".join(f"in stage {stage.name} it {_stage(stage)}" for stage in preset.stage)
-    layers = f"{results['student']['layers']} layers"
+    layers = plural(results["student"]["layers"], "layer")
     if theirs := mapping(results["teacher"]).get("layers"):
         layers += f", its teacher {theirs}"
     return f"Method: the student has {layers}; {stages}."

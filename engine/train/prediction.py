@@ -33,7 +33,7 @@ from engine.models.onnx_model import OnnxModel
 from engine.models.thresholds import thresholds_of
 from engine.preset.load import load_run_preset
 from engine.preset.schema import Task, Teacher
-from engine.preset.text import plain, printable
+from engine.preset.text import plain, plural, printable
 from engine.record.entities import names_entities
 from engine.record.files import cause, replacement, write_all
 from engine.record.phases import Report, unreported
@@ -266,10 +266,11 @@ class _Answer:
             where = f"{low:.3g}" if low == high else f"its own threshold ({low:.3g} to {high:.3g})"
             yield f"the model answers each label on its own: a text has every label whose probability is at least {where}"
         if self._without_tokens:
-            yield f"{self._without_tokens:,} rows have no prediction: the tokenizer finds no tokens in them"
+            yield f"{plural(self._without_tokens, 'row has', 'rows have')} no prediction: the tokenizer finds no tokens there"
         if self._not_finite:
             advice = "; --precision fp32 may help" if precision == "bf16" else ""
-            yield f"warning: {self._not_finite:,} rows have no prediction: the model's outputs for them are not finite{advice}"
+            rows = plural(self._not_finite, "row has", "rows have")
+            yield f"warning: {rows} no prediction: the model's outputs there are not finite{advice}"
 
 
 class _WordAnswer:
@@ -316,7 +317,8 @@ class _WordAnswer:
             yield f"{vanished:,} of {self._words:,} words have no label: the tokenizer finds no tokens in them"
         if self._not_finite:
             advice = "; --precision fp32 may help" if precision == "bf16" else ""
-            yield f"warning: {self._not_finite:,} words have no label: the model's outputs for them are not finite{advice}"
+            words = plural(self._not_finite, "word has", "words have")
+            yield f"warning: {words} no label: the model's outputs there are not finite{advice}"
 
 
 def _texts(chunk: RowChunk, column: str, name: Path, *, by_word: bool = False) -> list[str]:

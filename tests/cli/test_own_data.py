@@ -124,6 +124,34 @@ def test_a_preset_for_data_means_what_the_file_beside_the_method_means(
     assert crild("presets", "validate", "mine.toml").code == 0
 
 
+def test_a_preset_for_data_has_every_setting(crild: Call, tickets: Path, tmp_path: Path) -> None:
+    settings = [
+        "seed=7", "tags=[mine]", "teacher.model=models/big", "teacher.finetune.epochs=2", "student.layers=3",
+        "student.init=./small", "train.class_weights=balanced", "stage.ild.mixup=false", "stage.kd.steps=9",
+        "stage.ild.objectives.hidden.weight=0.5", "stage.kd.objectives.labels=1", "task.max_length=64",
+        "teacher.others={other={model='./models/other',weight=2.0}}",
+    ]  # fmt: skip
+    (tmp_path / "models").mkdir()
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert crild("presets", "new", "mine", "--from-data", "tickets.csv", *words).code == 0
+    text = (tmp_path / "mine.toml").read_text()
+    assert str(tmp_path) not in text
+    assert '"./models/big"' in text
+    mine = crild("presets", "show", "mine.toml", "--json").json
+    beside = crild("presets", "show", "crild", "tickets.csv", *words, "--json").json
+    assert mine.pop("description") != beside.pop("description")
+    assert mine == beside
+
+
+def test_a_preset_for_data_takes_stages_and_what_is_taken_back(crild: Call, tickets: Path) -> None:
+    words = ["--set", "stages=[kd]", "--set", "teacher.finetune=false", "--set", "description=my tickets"]
+    assert crild("presets", "new", "mine", "--from-data", "tickets.csv", *words).code == 0
+    shown = [
+        crild("presets", "show", *refs, "--json").json for refs in (["mine.toml"], ["crild", "tickets.csv", *words])
+    ]
+    assert shown[0] == shown[1]
+
+
 def test_a_preset_for_data_elsewhere_names_the_whole_path(crild: Call, tickets: Path, tmp_path: Path) -> None:
     (tmp_path / "presets").mkdir()
     assert crild("presets", "new", "presets/mine", "--from-data", "tickets.csv").code == 0
@@ -137,7 +165,8 @@ def test_a_preset_for_data_elsewhere_names_the_whole_path(crild: Call, tickets: 
         (["--from-data", "tickets.toml"], 2, ["tickets.toml"]),
         (["--from-data", "gone.csv"], 3, ["gone.csv"]),
         (["--from-data", "odd.csv"], 3, ["task.columns.label", '"one"', '"two"']),
-        (["--from-data", "tickets.csv", "--set", "seed=3"], 2, ["seed=3"]),
+        (["--from-data", "tickets.csv", "--set", "sede=3"], 2, ["sede", "seed"]),
+        (["--from-data", "tickets.csv", "--set", "stage.nowhere.epochs=3"], 2, ["nowhere"]),
         (["--from", "crild", "--set", "task.kind=regression"], 2, ["--from-data"]),
     ],
 )

@@ -41,6 +41,7 @@ def test_every_shipped_preset_is_good_by_itself(crild: Call, name: str) -> None:
     if name in ("answers", "local-teacher"):  # names a file or folder that only its user has
         assert said.code == 3
         assert "teacher" in said.err
+        assert said.err.splitlines()[-1].startswith(f"{name}: all that can be checked without")
     else:
         assert (said.code, said.out) == (0, f"{name}: good\n"), said.err
 
@@ -58,6 +59,7 @@ def test_validate_names_every_problem_with_its_line(crild: Call, tmp_path: Path)
     said = crild("presets", "validate", "quickstart", str(bad))
     assert said.code == 2
     assert said.out == "quickstart: good\n"
+    assert "can be checked" not in said.err
     lines = said.err.splitlines()
     assert len(lines) == 2
     assert 'bad.toml:2: unknown key "sede"' in lines[0]

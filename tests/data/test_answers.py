@@ -222,6 +222,8 @@ def test_a_row_that_is_no_answer_is_named(tmp_path: Path, row: list[object], kin
 def test_the_same_answer_twice_is_one(tmp_path: Path) -> None:
     found = answers(task_of(tmp_path), write(tmp_path, [*BY_TEXT, BY_TEXT[1], BY_TEXT[1]]))
     assert any("2 rows of answers.csv repeat" in note for note in found.notes)
+    found = answers(task_of(tmp_path), write(tmp_path, [*BY_TEXT, BY_TEXT[1]]))
+    assert any("1 row of answers.csv repeats" in note for note in found.notes)
 
 
 def test_other_rows_are_refused_or_said(tmp_path: Path) -> None:

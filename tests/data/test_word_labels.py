@@ -158,6 +158,13 @@ def test_broken_sequences_are_counted_and_located(tmp_path: Path) -> None:
 # -- what is recognised
 
 
+def test_one_type_in_one_sentence_is_called_one(tmp_path: Path) -> None:
+    file = write_conll(tmp_path / "x.conll", [(["Anna", "ran"], ["B-PER", "O"])])
+    notes = " ".join(load_task(task(file, file)).notes)
+    assert 'entities of 1 type ("PER")' in notes
+    assert "1 in 1 sentence of x.conll" in notes
+
+
 def test_the_label_may_come_first(tmp_path: Path) -> None:
     (tmp_path / "x.bio").write_text("B-PER\tAnna\nO\tran\n")
     found = recognised(task(tmp_path / "x.bio", tmp_path / "x.bio"), by_name_alone=True).task
@@ -173,6 +180,22 @@ def test_several_lists_of_labels_are_asked_about(tmp_path: Path) -> None:
     found = recognised(chosen).task
     assert found.columns is not None
     assert (found.kind, found.columns.text, found.columns.label) == (KIND, "tokens", "pos_tags")
+
+
+@pytest.mark.parametrize("kind", [None, KIND])
+def test_a_damaged_row_does_not_make_another_list_the_labels(tmp_path: Path, kind: Any) -> None:
+    good = {"tokens": ["a", "b"], "pos_tags": ["X", "Y"], "ner_tags": ["O", "B-X"], "topics": ["x"]}
+    file = json_lines(tmp_path, good, {**good, "ner_tags": ["O"]}, good)
+    with pytest.raises(DataError) as caught:
+        recognised(task(file, kind=kind), by_name_alone=True)
+    assert caught.value.kind == "several-candidate-columns"
+    candidates = caught.value.sentence.split("; the columns are")[0]
+    assert [name in candidates for name in ("pos_tags", "ner_tags", "topics")] == [True, True, False]
+    with raises("labels-do-not-match-words", ":2", "ner_tags", error=DataError):
+        recognised(task(file, columns=Columns(label="ner_tags")), by_name_alone=True)
+    found = recognised(task(json_lines(tmp_path, {**good, "ner_tags": ["O"]}, good), kind=kind), by_name_alone=True)
+    assert found.task.columns is not None
+    assert found.task.columns.label == "pos_tags", "a list that rarely has a label for each word is not one of labels"
 
 
 @pytest.mark.parametrize(

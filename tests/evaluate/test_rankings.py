@@ -120,7 +120,7 @@ def test_a_subset_has_whole_queries(tmp_path: Path) -> None:
 
 def test_queries_without_a_relevant_row_are_counted(tmp_path: Path) -> None:
     data = load_task(task(tmp_path, "a,x,1", "a,y,0", "b,x,0", "b,z,0", "c,x,2.5"))
-    assert any("3 queries" in note and "1 have no relevant row" in note for note in data.notes)
+    assert any("3 queries" in note and "one has no relevant row" in note for note in data.notes)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.text import listed, nearest, plain, plural, shown
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,11 @@ def test_nearest_is_silent_when_nothing_comes_close() -> None:
     assert nearest("zebra", ["epochs", "warmup"]) is None
     assert nearest("", ["epochs"]) is None
     assert nearest("x" * 100_000, ["epochs"]) is None  # at once, not after minutes
+
+
+def test_one_thing_is_no_several() -> None:
+    assert [plural(count, "row") for count in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert [plural(count, "query", "queries") for count in (1, 2)] == ["1 query", "2 queries"]
 
 
 @given(st.text())

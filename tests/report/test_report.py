@@ -68,6 +68,19 @@ def test_tasks_are_columns_and_only_full_rows_have_an_average(tmp_path: Path) ->
     assert averages["crild"] is None
 
 
+def test_an_average_of_different_metrics_says_so(tmp_path: Path) -> None:
+    def notes() -> list[str]:
+        return [line for line in table_of(tmp_path).footers if "average" in line]
+
+    finished(tmp_path, "kd", 1, right(10), task="mrpc", created=1)
+    finished(tmp_path, "kd", 1, right(10), task="rte", created=2)
+    assert notes() == []
+    finished(tmp_path, "kd", 1, right(10), task="cola", metric="matthews", created=3)
+    (note,) = notes()
+    assert "accuracy (MRPC and RTE)" in note
+    assert "matthews (CoLA)" in note
+
+
 def test_another_data_setting_is_a_block_of_its_own(tmp_path: Path) -> None:
     finished(tmp_path, "kd", 1, right(10), created=1)
     finished(tmp_path, "kd", 1, right(10), noise=0.3, created=2)

@@ -231,6 +231,7 @@ def test_rows_without_tokens_or_with_outputs_that_are_not_finite_have_no_predict
     for form in ("csv", "jsonl", "parquet", "txt"):
         summary = predict_rows(request_for(model, path, tmp_path / f"out.{form}"))
         assert [note.split()[0] for note in summary.notes[1:]] == ["1", "1", "warning:"]
+        assert all("1 row has no prediction" in note for note in summary.notes[2:])
     assert [bool(row["label"]) for row in read_csv(tmp_path / "out.csv")] == [True, False, False]
     assert [bool(line) for line in (tmp_path / "out.txt").read_text().splitlines()] == [True, False, False]
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()

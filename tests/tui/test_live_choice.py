@@ -13,6 +13,7 @@ from crild_tui.messages import WatchRun
 from crild_tui.monitor.curves import Curves
 from crild_tui.screens.live import newest
 from crild_tui.widgets.panels import Panels, Source
+from crild_tui.widgets.run_table import RunTable
 from engine.record.run import RunEntry, update_status
 from tests.cli.samples import make_run
 from tests.tui import live_driver
@@ -237,5 +238,31 @@ def test_news_of_another_run_come_too_late(runs: Path) -> None:
             await pilot.pause()
             assert "two-s1" in head(screen)
             assert "running" not in head(screen)
+
+    asyncio.run(act())
+
+
+def test_from_the_list_to_live_and_back_the_chosen_run_stays(runs: Path) -> None:
+    paths = {name: make_run(runs, name, state="finished") for name in ("one", "two", "three")}
+    for created, path in enumerate(paths.values()):
+        update_status(path, created=float(created))  # the list has the newest first
+
+    async def act() -> None:
+        async with live(runs) as (pilot, screen):
+            await until(pilot, lambda: screen.run_dir == paths["three"])
+            await pilot.press("3")
+            table = pilot.app.screen_stack[0].query_one(RunTable)
+            await until(pilot, lambda: table.rows)
+            await pilot.press("down")
+            await until(pilot, lambda: table.selected is not None and table.selected.path == paths["two"])
+            await pilot.press("2")
+            await until(pilot, lambda: screen.run_dir == paths["two"])
+            await pilot.press("n")
+            await until(pilot, lambda: screen.run_dir == paths["one"])
+            await pilot.press("3")
+            await until(pilot, lambda: table.selected is not None and table.selected.path == paths["one"])
+            await pilot.press("2")
+            await pilot.pause()
+            assert screen.run_dir == paths["one"]
 
     asyncio.run(act())

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from crild_tui.app import READONLY
-from crild_tui.runs import actions
+from crild_tui.runs import actions, listing
 from crild_tui.runs.annotations import note_from_field, note_in_field
 from crild_tui.runs.details import closing_text, detail, panel, read_about
 from crild_tui.runs.marks import read_marks
@@ -59,6 +59,23 @@ def selected(app: Driven) -> str | None:
 
 
 # -- the list
+
+
+def test_only_the_user_chooses_a_run(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        found = table(app)
+        assert (selected(app), found.chosen) == ("kd-s3", None), "where the cursor stood from the start"
+        await pilot.press("down")
+        assert found.chosen is not None
+        assert found.chosen.id == "crild-s2"
+        found.choose(runs / "nowhere")
+        assert found.chosen.id == "crild-s2"
+        found.choose(runs / "crild-s1")
+        assert found.chosen.id == "crild-s1"
+        found.show([row for row in found.rows if row.id != "crild-s1"], app.marks, listing.Order())
+        assert (selected(app), found.chosen) == ("crild-s2", None), "the chosen run is gone"
+
+    drive(monkeypatch, runs, do)
 
 
 def test_runs_are_listed_the_newest_first(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
