@@ -47,7 +47,7 @@ class SearchScreen(SweepDialog):
 
     def watcher(self) -> Watcher:
         """What watches the search."""
-        return SearchWatcher(self._host.runs_dir, self._name, lambda seen: self.post_message(SearchChanged(seen)))
+        return SearchWatcher(self._host.runs_dir, self._watched, lambda seen: self.post_message(SearchChanged(seen)))
 
     def parts(self) -> list[Widget]:
         """Importance, a chart, and the trials."""
@@ -133,7 +133,7 @@ class SearchScreen(SweepDialog):
     def _selected(self) -> None:
         if (trial := self.selected) is not None:
             self.dismiss(
-                Chosen(filter=" ".join([exactly("sweep", self._name), exactly("cell", f"trial={trial.number}")]))
+                Chosen(filter=" ".join([exactly("sweep", self._watched), exactly("cell", f"trial={trial.number}")]))
             )
 
     def action_compare(self) -> None:
@@ -148,4 +148,4 @@ class SearchScreen(SweepDialog):
     def why_not_stop(self) -> str | None:
         """Why there is nothing to stop, if there isn't."""
         record = self.seen.record
-        return None if record is not None and record.alive() else f"{one_line(self._name)} is not running"
+        return None if record is not None and record.alive() else f"{one_line(self._watched)} is not running"

@@ -63,7 +63,7 @@ class SweepScreen(SweepDialog):
 
     def watcher(self) -> Watcher:
         """What watches the sweep."""
-        return SweepWatcher(self._host.runs_dir, self._name, lambda seen: self.post_message(SweepChanged(seen)))
+        return SweepWatcher(self._host.runs_dir, self._watched, lambda seen: self.post_message(SweepChanged(seen)))
 
     def parts(self) -> list[Widget]:
         """A summary, and the matrix."""
@@ -225,7 +225,7 @@ class SweepScreen(SweepDialog):
         """Why there is nothing to stop, if there isn't."""
         found = self.seen.found
         is_running = found is not None and (found.alive or any(found.states.get(state) for state in STARTED))
-        return None if is_running else f"no run of {one_line(self._name)} is running"
+        return None if is_running else f"no run of {one_line(self._watched)} is running"
 
 
 def _widths(columns: list[list[Text]]) -> tuple[int, ...]:

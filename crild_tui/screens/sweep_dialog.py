@@ -81,7 +81,7 @@ class SweepDialog(Dialog[Chosen | None]):
 
     def __init__(self, host: Host, name: str) -> None:
         super().__init__()
-        self._host, self._name = host, name
+        self._host, self._watched = host, name
         self._watcher = self.watcher()
         self._texts: dict[str, Text] = {}
 
@@ -113,7 +113,7 @@ class SweepDialog(Dialog[Chosen | None]):
     def compose(self) -> ComposeResult:
         """A first line, the parts, and details of what is under the cursor."""
         with Vertical(id="box") as box:
-            box.border_title = Text(one_line(f"{self.WHAT} {self._name}")).markup
+            box.border_title = Text(one_line(f"{self.WHAT} {self._watched}")).markup
             box.border_subtitle = self._legend()
             yield Static(Text(f"reading the {self.WHAT}..."), id="standing")
             yield from self.parts()
@@ -159,6 +159,8 @@ class SweepDialog(Dialog[Chosen | None]):
         if (reason := self.why_not_stop()) is not None:
             self._host.tell(f"{reason}: there is nothing to stop", "warning")
             return
-        question = f"Stop {one_line(self._name)}? Its runs write checkpoints; run `crild {self.WHAT}` to continue it."
-        stop = partial(actions.stop_sweep, self._host.runs_dir, self._name)
+        question = (
+            f"Stop {one_line(self._watched)}? Its runs write checkpoints; run `crild {self.WHAT}` to continue it."
+        )
+        stop = partial(actions.stop_sweep, self._host.runs_dir, self._watched)
         confirm(self.app, Confirm(question, "Stop"), lambda: self._host.act(stop))

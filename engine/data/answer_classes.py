@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.data.answer_columns import class_columns, class_name
-from engine.data.answers import answers_path
+from engine.data.answer_columns import answers_path, class_columns, class_name
 from engine.data.label_columns import MANY_CLASSES, natural
 from engine.data.row_stream import RowReader, format_of
 from engine.data.text_files import listed

@@ -12,6 +12,7 @@ import tomli
 
 from engine.errors import UsageError
 from engine.launch import signals
+from engine.launch.background import StopSignals
 from engine.launch.slurm import JobState
 from engine.launch.slurm_submit import JobRequest
 from engine.launch.slurm_template import Template
@@ -160,7 +161,7 @@ def test_several_jobs_at_a_time(folder: Path, runs: Path, cluster: Cluster) -> N
         most = max(most, sum(state in ("PENDING", "RUNNING") for state in cluster.jobs.values()))
         return jobs
 
-    slurm_engines.submit = counted  # type: ignore[assignment]  # the fixture puts it back
+    slurm_engines.submit = counted  # type: ignore[attr-defined, assignment]  # the fixture puts it back
     assert search(search_file(folder, "trials = 6\nconfirm = 0\n"), runs, slots=3).counts() == {"complete": 6}
     assert most == 3
 
@@ -273,7 +274,7 @@ def test_what_is_asked_of_slurm_reaches_the_process(folder: Path, runs: Path, mo
     request = JobRequest("gpu", None, 1, None, "4:00:00", template)
     monkeypatch.setattr("engine.search.submit.start_detached", lambda *_: None)
     submit_search(planned(search_file(folder)), runs, [Slot("auto", 0)], slurm=request)
-    worker = execute.Worker(sweep_file(runs, "tune"), execute.StopSignals(), None)
+    worker = execute.Worker(sweep_file(runs, "tune"), StopSignals(), None)
     assert isinstance(worker.engines, SlurmEngines)
     assert worker.engines._request == request
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from seqeval.metrics import f1_score as entity_f1
+from seqeval.metrics import f1_score as entity_f1  # type: ignore[import-untyped]
 from sklearn.metrics import f1_score, ndcg_score
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 

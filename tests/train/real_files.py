@@ -127,7 +127,7 @@ def _files(
     paths = [folder / f"{stem}-{part}.{ending}" for part in ("train", "dev", "new")]
     for path, rows in zip(paths, (train, dev, without(dev, label)), strict=True):
         write(path, rows)
-    return TaskFiles(*paths, rows=dev, texts=texts, label=label, kind=kind, group=group)
+    return TaskFiles(paths[0], paths[1], paths[2], rows=dev, texts=texts, label=label, kind=kind, group=group)
 
 
 def _conll(path: Path, rows: Rows, *, labels: bool = True) -> Path:
