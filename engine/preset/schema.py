@@ -556,9 +556,10 @@ class Stage(Record):
         Annotated[Consistency, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False
     """Pull the student towards a target on the clean inputs; false switches an inherited table off."""
-    select: Annotated[
-        Annotated[Select, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
-    ] = False
+    select: (
+        Annotated[Annotated[Select, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)]
+        | None
+    ) = None
     """Before each step, choose the inputs whose answers differ most from the teacher's, of changed copies or unlabelled rows;
     the task's own rows always stay. Costs a forward pass of the student for each input compared. false switches an inherited
     table off."""
