@@ -1,11 +1,10 @@
-"""The classes that a file of answers knows, for training rows that have no labels of their own. Imports no torch."""
+"""The classes that a file of answers knows, for training rows that have no labels of their own. Imports no numpy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.data.answer_columns import class_columns, class_name
-from engine.data.answers import answers_path
+from engine.data.answer_columns import answers_path, class_columns, class_name
 from engine.data.label_columns import MANY_CLASSES, natural
 from engine.data.row_stream import RowReader, format_of
 from engine.data.text_files import listed

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.answer_columns import AnswerColumn, answer_columns, column_values
+from engine.data.answer_columns import AnswerColumn, answer_columns, answers_path
+from engine.data.answer_values import column_values
 from engine.data.examples import Examples, NumberedIds
 from engine.data.findings import Finding
 from engine.data.rank_weights import Ranking
@@ -140,16 +141,6 @@ def agreement_findings(answers: Answers, data: TaskData) -> Iterator[Finding]:
     facts = {"agree": agree, "majority": floor}
     severity: Literal["warning", "note"] = "warning" if is_low else "note"
     yield Finding(sentence, kind="agreement-of-answers", severity=severity, facts=facts)
-
-
-def answers_path(teacher: Teacher) -> Path:
-    """The file of answers. Raises DataError for an ending that is none of a table's."""
-    assert teacher.answers is not None, "the teacher is a file"
-    path = Path(teacher.answers)
-    if format_of(path) in (None, "text"):
-        sentence = "unknown file format: answers are in files that end in .csv, .tsv, .jsonl, .json or .parquet"
-        raise DataError(sentence, kind="unknown-file-format", file=str(path), key="teacher.answers")
-    return path
 
 
 def _with(first: RowChunk, rest: Iterator[RowChunk]) -> Iterator[RowChunk]:
