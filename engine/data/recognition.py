@@ -147,7 +147,8 @@ def _without_labels(task: Task, named: set[str], classes: Classes | None, *, by_
             "training rows without labels are for texts with one class each, and this dev file has several labels"
         )
         raise DataError(sentence, kind="class-names-of-other-kind", file=dev.path, key="task.kind")
-    whose, known = "task.class_names", task.class_names
+    whose = "task.class_names"
+    known: Sequence[str] | None = task.class_names
     if known is None:
         assert classes is not None, "somebody names the classes"
         whose, known = classes()
