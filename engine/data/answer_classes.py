@@ -1,4 +1,4 @@
-"""The classes that a file of answers knows, for training rows that have no labels of their own. Imports no torch."""
+"""The classes that a file of answers knows, for training rows that have no labels of their own. Imports no numpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which columns of a file of answers hold them: those that the preset names, that `crild predict` writes, or of the classes. Imports no torch and no numpy."""
+"""Which columns of a file of answers hold them: those that the preset names, that `crild predict` writes, or of the classes.
+
+Imports no numpy: checks before a run ask for the classes.
+"""
 
 from __future__ import annotations
 

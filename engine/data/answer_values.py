@@ -1,4 +1,4 @@
-"""The numbers in the columns of a file of answers, and which of them are missing. Imports no torch."""
+"""The numbers in the columns of a file of answers. Imports no torch."""
 
 from __future__ import annotations
 

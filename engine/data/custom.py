@@ -66,7 +66,8 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
             order, known = label_order(train, columns.label, names["train"]), Path(train.path).name
         else:
             order, known = tuple(task.class_names), "task.class_names"
-        labels = {"train": None} | {
+        labels = dict.fromkeys(tables)
+        labels |= {
             split: np.array(class_indices(table, columns.label, names[split], order, known))
             for split, table in labelled.items()
         }
