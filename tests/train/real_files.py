@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tests.data.word_tasks import Rows, sentences
 
-TRAIN, DEV = 200, 60
+TRAIN, DEV = 96, 40
 Row = Mapping[str, Any]
 
 
@@ -156,7 +156,11 @@ def tasks(folder: Path, glue: Path) -> dict[str, TaskFiles]:
     both = {split: pairs(glue, split) for split in ("train", "dev")}
     similar = {
         split: [
-            {"one": row["sentence1"], "two": row["sentence2"], "score": overlap(row["sentence1"], row["sentence2"])}
+            {
+                "premise": row["sentence1"],
+                "hypothesis": row["sentence2"],
+                "score": overlap(row["sentence1"], row["sentence2"]),
+            }
             for row in rows
         ]
         for split, rows in both.items()
@@ -176,7 +180,7 @@ def tasks(folder: Path, glue: Path) -> dict[str, TaskFiles]:
             "classification",
         ),
         "regression": _files(
-            folder, "similar.jsonl", similar["train"][:TRAIN], similar["dev"][:DEV], ("one", "two"), "score", "regression"
+            folder, "similar.jsonl", similar["train"][:TRAIN], similar["dev"][:DEV], ("premise", "hypothesis"), "score", "regression"
         ),
         "multilabel": _files(
             folder, "topics.parquet", tagged["train"][:TRAIN], tagged["dev"][:DEV], ("text",), "topics", "multilabel"
