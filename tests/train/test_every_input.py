@@ -263,11 +263,11 @@ def answered(workshop: Workshop, teacher: Path) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("join", ["id", "text", "row"])
+@pytest.mark.parametrize("join", ["id", "text", "row", "labels-alone"])
 def test_answers_in_a_file(workshop: Workshop, answered: list[dict[str, Any]], join: str, teacher: Path) -> None:
     names = {
         "id": ("number", "probability_bad", "probability_good"), "text": ("sentence", "probability_bad", "probability_good"),
-        "row": ("probability_bad", "probability_good"),
+        "row": ("probability_bad", "probability_good"), "labels-alone": ("sentence", "predicted_label"),
     }[join]  # fmt: skip
     rows = answered[:TRAIN] if join == "row" else random.Random(0).sample(answered, len(answered))
     file = write(workshop.folder / f"by-{join}.csv", [{name: row[name] for name in names} for row in rows])
