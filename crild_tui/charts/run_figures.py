@@ -394,7 +394,7 @@ def stars(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
 
 
 def best_of(table: Table, name: str) -> int | None:
-    """The latest evaluation with the largest metric, among those of stages that train the classifier.
+    """The first evaluation with the largest metric, among those of stages that train the classifier.
 
     Other stages report the student's dev loss; its metric isn't meaningful there.
     """
@@ -406,5 +406,4 @@ def best_of(table: Table, name: str) -> int | None:
         counts &= ~np.isfinite(table.values["loss"])
     if not counts.any():
         return None
-    chosen = np.where(counts, values, -np.inf)
-    return int(np.flatnonzero(chosen == chosen.max())[-1])
+    return int(np.argmax(np.where(counts, values, -np.inf)))

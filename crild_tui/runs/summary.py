@@ -377,8 +377,7 @@ def _stage_evaluated(summary: RunSummary, name: str | None, value: float, event:
     if stage is None:
         return summary
     loss = _number(event.get("loss"))
-    is_kept = event.get("best") is True  # of equals the latest; runs before 0.3 kept the first
-    better = stage.best is None or value > stage.best or (value == stage.best and is_kept)
+    better = stage.best is None or value > stage.best
     return _with_stage(
         summary,
         replace(

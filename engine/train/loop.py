@@ -278,13 +278,10 @@ class StageRun:
             outcome = self.evaluate(self.losses, report=report)
         progress, step = self.progress, self.progress.step
         progress.self_teacher = outcome.self_teacher
-        before = progress.best
-        improved = before is None or outcome.score > before.score
-        best = improved or (before is not None and outcome.score == before.score)  # of equals the one trained longest
+        best = progress.best is None or outcome.score > progress.best.score
         progress.last = Evaluated(step, outcome.score, outcome.metrics)
-        progress.since_best = 0 if improved else progress.since_best + 1
         if best:
-            progress.best = progress.last
+            progress.best, progress.since_best = progress.last, 0
             if self.settings.keep_best and self.settings.trains_head:
                 with self.session.phases.writing("saving the best weights"):
                     progress.best_weights = checkpoint.save_best(
@@ -293,6 +290,8 @@ class StageRun:
                         step=step,
                         model=self.models.student.state_dict(),
                     )
+        else:
+            progress.since_best += 1
         self.logits[step] = outcome.logits
         needed = {one.step for one in (progress.last, progress.best) if one is not None}
         self.logits = {at: logits for at, logits in self.logits.items() if at in needed}

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from crild_tui.runs.summary import RunSummary, apply_events
 from engine.data.batches import Batch
-from engine.evaluate.metrics import METRICS
 from engine.evaluate.predict import LengthBatches, predict
 from engine.models.export import content_hash
 from engine.record.events import read_events
@@ -133,21 +131,3 @@ def test_the_teacher_answers_once_for_the_loss_on_dev(tmp_path: Path, monkeypatc
         assert (sum(asked) == 24) == (name == "all"), "the dev set has 24 rows"
         assert (sum(asked) == 4 * 24) == (name == "none")
     assert losses[0] == losses[1] == losses[2]
-
-
-@pytest.mark.parametrize("patience", ["false", "2"])
-def test_of_equal_evaluations_the_latest_is_kept_and_none_is_an_improvement(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: str
-) -> None:
-    monkeypatch.setitem(METRICS, "accuracy", lambda *_: 0.5)
-    run_dir = make(tmp_path, materials(tmp_path), *QUICK, "stage.kd.evaluate=1", f"stage.kd.patience={patience}")
-    assert work(run_dir) is not None
-    found = json.loads((run_dir / "results.json").read_text())
-    steps = [e["step"] for e in read_events(run_dir, {"evaluation"}) if e["stage"] == "kd" and e["best"]]
-    whole = next(e["steps"] for e in read_events(run_dir, {"stage_started"}) if e["stage"] == "kd")
-    assert found["saved"] == "best"
-    assert found["best"]["step"] == found["last"]["step"] == steps[-1]
-    assert steps[-1] == (whole if patience == "false" else 3)
-    summary = apply_events(RunSummary(), list(read_events(run_dir))).find("kd")
-    assert summary is not None
-    assert (summary.best, summary.best_step) == (0.5, steps[-1])
