@@ -157,8 +157,8 @@ class RunsScreen(ModeScreen):
 
     @property
     def chosen(self) -> RunEntry | None:
-        """The run under the cursor, if the user put the cursor on it."""
-        return self._table.chosen
+        """The run under the cursor, if the user put the cursor on it or filtered the list."""
+        return self._table.selected if self.query_one("#filter", Input).value else self._table.chosen
 
     def choose(self, run_dir: Path) -> None:
         """Put the cursor on a run, if the list shows it."""
@@ -364,7 +364,9 @@ class RunsScreen(ModeScreen):
         self._table.focus()
 
     def action_clear(self) -> None:
-        """Show every run again."""
+        """Show every run again; the cursor stays on its run."""
+        if (entry := self.chosen) is not None:
+            self._table.choose(entry.path)
         self.show_filter("")
 
     @on(Input.Changed, "#filter")

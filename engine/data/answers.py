@@ -114,7 +114,11 @@ def load_answers(teacher: Teacher, task: Task, data: TaskData, *, report: Report
     logits, partly = found.by_split()
     notes = [columns.note(path), *_join_notes(join, named, found, done, path), *_missing_notes(partly, path)]
     if lacking:
-        how = "come after those with a rank" if columns.form == "ranks" else "count as 0"
+        how = (
+            "come after those with a rank"
+            if columns.form == "ranks"
+            else "have what lacks to 1 where it is one class, and count as 0 where they are several"
+        )
         notes.append(
             f"{lacking:,} of {done:,} rows of {plain(path.name)} leave out classes without a number: these {how}."
         )
@@ -384,14 +388,22 @@ def _logits(
         refuse((values > 1).any(axis=1), "answer-above-one")
         chances = np.clip(values, FLOOR, 1 - FLOOR)
         return np.asarray(np.log(chances) - np.log1p(-chances), np.float32)
+    if columns.form == "probabilities":
+        values = _with_rest(values, missing)
     sums = values.sum(axis=1)
     off = np.abs(sums - 1) > ROUNDING + 1e-9  # 0.98 in binary is a little less
-    refuse(missing.any(axis=1) & off, "answer-lacks-classes")
+    refuse(missing.any(axis=1) & off & (sums < 1), "answer-lacks-classes")
     refuse(sums <= 0, "answer-of-zeros")
     if columns.form == "probabilities":
         refuse(off, "answer-not-one")
     logits: Logits = np.log(np.maximum(values / sums[:, None], FLOOR)).astype(np.float32)
     return logits
+
+
+def _with_rest(values: npt.NDArray[np.float64], missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """The values with what lacks to 1 for the one class that an answer leaves out; where it leaves out more, nobody knows."""
+    rest = np.maximum(1 - values.sum(axis=1), 0.0)
+    return np.where(missing & (missing.sum(axis=1) == 1)[:, None], rest[:, None], values)
 
 
 _NOT_PROBABILITIES = (
@@ -402,7 +414,7 @@ _REASONS = {
     "negative-answer": f"has a negative number: {_NOT_PROBABILITIES}",
     "answer-of-zeros": "has no number above 0, so that it says nothing",
     "answer-above-one": f"has a probability above 1: {_NOT_PROBABILITIES}",
-    "answer-lacks-classes": "leaves out classes, and the others do not sum to 1: give every class a number, which can be 0",
+    "answer-lacks-classes": "leaves out classes, and the others do not sum to 1: divide the rest of 1 among those left out",
     "answer-not-rank": "has a number that is no rank: 1 is the first class, and equal ones are ties",
     "ranks-with-gaps": "leaves out ranks: they count from 1, and only after a tie may some be missing (1, 2, 2, 4)",
     "answer-not-one": f"does not sum to 1, as probabilities do: {_NOT_PROBABILITIES}",

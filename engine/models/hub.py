@@ -27,7 +27,7 @@ from huggingface_hub.errors import (
 
 from engine.data.hub_connection import HubUnreachableError, check_hub
 from engine.errors import ModelError
-from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, is_folder, missing_weights
+from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, is_folder, missing_weights, student_of_run
 from engine.preset.source_names import is_path
 from engine.preset.text import plain
 from engine.record.files import cause
@@ -69,16 +69,16 @@ def fetch(
     code: bool = False,
     report: Report = unreported,
 ) -> Path:
-    """The local folder of a model: the folder itself, or the hub's files in its cache.
+    """The local folder of a model: the folder itself, the student of a run directory, or the hub's files in its cache.
 
     Weights are fetched as safetensors if there are any, else pickled; `weights=False` leaves them out (for a
     tokenizer), and Python files are fetched only with `code`. `report` is called before each file. Raises `ModelError` when there is no such folder, model or
-    revision, or when neither hub nor cache has it.
+    revision, the run has no student, or when neither hub nor cache has it.
     """
     if is_path(model):
         folder, name = Path(os.path.expanduser(model)), plain(model)  # noqa: PTH111 - an unknown ~user is no folder
         if is_folder(folder):
-            return folder
+            return student_of_run(folder) or folder
         if folder.exists():
             raise ModelError(f"the model {name} is a file, not a folder", kind="model-is-a-file", file=name)
         raise ModelError(f"the model folder {name} does not exist", kind="no-such-folder", file=name)

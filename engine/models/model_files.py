@@ -185,5 +185,5 @@ def student_of_run(folder: Path) -> Path | None:
         raise ModelError(sentence, kind="unreadable-folder", file=plain(str(folder))) from None
     if not has_student:
         sentence = f"run {plain(folder.name)} has no student yet: only a finished run has one"
-        raise ModelError(sentence, kind="run-without-student", file=plain(str(student)), key="student.init")
+        raise ModelError(sentence, kind="run-without-student", file=plain(str(student)))
     return student

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,7 +17,6 @@ from engine.models.family_rules import odd_heads
 from engine.models.head_init import fit_head, head_parameters
 from engine.models.layer_selection import layer_count, selected_layers
 from engine.models.load import LoadedModel, load_pretrained
-from engine.models.model_files import student_of_run
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.user.consent import NONE, Consent
@@ -75,8 +73,7 @@ def reader_of(preset: schema.Preset) -> schema.Teacher:
         return teacher
     fresh = schema.Finetune(seed=preset.seed)
     if student.init != "scratch":
-        model = str(student_of_run(Path(student.init)) or student.init)
-        return schema.Teacher(model=model, revision=student.revision, finetune=fresh)
+        return schema.Teacher(model=student.init, revision=student.revision, finetune=fresh)
     own = {key: getattr(student, key) for key in ("layers", "hidden_size", "heads", "intermediate_size")}
     shape = schema.Architecture.model_validate({key: value for key, value in own.items() if value is not None})
     return schema.Teacher(model="scratch", architecture=shape, finetune=fresh)
@@ -169,8 +166,7 @@ def named_init(
     """
     if student.init in ("teacher", "pretrained", "scratch"):
         return None
-    model = str(student_of_run(Path(student.init)) or student.init)
-    source = schema.Teacher(model=model, revision=student.revision, trust_remote_code=trust)
+    source = schema.Teacher(model=student.init, revision=student.revision, trust_remote_code=trust)
     return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length, consent=consent)
 
 

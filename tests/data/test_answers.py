@@ -274,9 +274,9 @@ def test_a_class_that_the_task_lacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
-def test_classes_that_an_object_leaves_out_count_as_0_where_the_others_sum_to_1(tmp_path: Path, form: str) -> None:
+def test_the_one_class_that_an_object_leaves_out_has_the_rest(tmp_path: Path, form: str) -> None:
     task = task_of(tmp_path)
-    given: list[dict[str, float]] = [{"pos": 0.995}, {"neg": 1.0}, {"pos": 0.5, "neg": 0.5}, {"neg": 0.98}]
+    given: list[dict[str, float]] = [{"pos": 0.995}, {"neg": 1.0}, {"pos": 0.5, "neg": 0.5}, {"neg": 0.7}]
     lines = [{"text": text, "probabilities": each} for text, each in zip(TEXTS, given, strict=False)]
     file = tmp_path / f"answers.{form}"
     if form == "jsonl":
@@ -287,15 +287,36 @@ def test_classes_that_an_object_leaves_out_count_as_0_where_the_others_sum_to_1(
 
         pq.write_table(pa.Table.from_pylist(lines), file)  # a struct has all keys, some of them null
     found = answers(task, str(file))
-    assert shares(found.train) == pytest.approx(np.array([[1, 0], [0, 1], [0.5, 0.5], [0, 1]]), abs=2e-6)
+    assert shares(found.train) == pytest.approx(np.array([[0.995, 0.005], [0, 1], [0.5, 0.5], [0.3, 0.7]]), abs=2e-6)
     assert any(note.startswith(f"3 of 4 rows of answers.{form} leave out classes") for note in found.notes)
+
+
+def test_of_several_classes_that_an_object_leaves_out_nobody_knows_the_rest(tmp_path: Path) -> None:
+    lines = [f'"{text}",{label}' for text, label in zip(TEXTS, ("a", "b", "c", "a", "b", "c"), strict=False)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "train.csv"))
+    task = Task(name="custom", files=files, columns=Columns(text="text", label="label"), kind="classification")
+    file = tmp_path / "a.jsonl"
+
+    def of(first: dict[str, float]) -> None:
+        given = [first, *({"a": 0.2, "b": 0.3, "c": 0.5} for _ in lines[1:])]
+        rows = ({"text": text, "probabilities": each} for text, each in zip(TEXTS, given, strict=False))
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    of({"a": 0.6, "c": 0.1})
+    assert shares(answers(task, str(file)).train)[0] == pytest.approx([0.1, 0.3, 0.6], abs=2e-6)  # c, b, a
+    of({"a": 1.0})
+    assert shares(answers(task, str(file)).train)[0] == pytest.approx([0, 0, 1], abs=3e-6)
+    of({"a": 0.6})
+    error = refused(task, str(file))
+    assert (error.kind, error.line) == ("answer-lacks-classes", 1)
+    assert "divide the rest" in error.sentence
 
 
 @pytest.mark.parametrize(
     ("object_", "settings", "kind"),
     [
-        ({"pos": 0.7}, {}, "answer-lacks-classes"),
-        ({"pos": 1.5}, {}, "answer-lacks-classes"),
+        ({"pos": 1.5}, {}, "answer-not-one"),
         ({"pos": None}, {}, "missing-answer"),
         ({}, {}, "missing-answer"),
         ({"pos": 3}, {"values": "scores"}, "other-classes"),

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
+from engine.errors import ModelError
 from engine.models.class_names import name_outputs
-from engine.models.hub import needed_files
+from engine.models.hub import fetch, needed_files
 from engine.models.model_files import PICKLED
 from tests.conftest import PATIENCE
 from tests.models.tiny_models import ENTAILMENT, saved, tiny, words
@@ -257,3 +258,14 @@ def test_weights_come_last_and_one_kind_only() -> None:
     assert needed_files(names, weights=False) == ["config.json", "vocab.txt"]
     shards = ["model-00002-of-00002.safetensors", "model.safetensors.index.json", "model-00001-of-00002.safetensors"]
     assert needed_files(shards)[:2] == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+
+
+def test_a_run_is_the_folder_of_its_student(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "student").mkdir(parents=True)
+    (run / "status.json").write_text("{}")
+    with pytest.raises(ModelError) as caught:
+        fetch(str(run))
+    assert caught.value.kind == "run-without-student"
+    (run / "student" / "config.json").write_text("{}")
+    assert fetch(str(run)) == run / "student"

@@ -61,6 +61,21 @@ def selected(app: Driven) -> str | None:
 # -- the list
 
 
+def test_a_filter_chooses_the_run_that_it_leaves(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        await pilot.press("slash", *"crild-s2", "enter")
+        assert screen.chosen is not None
+        assert screen.chosen.id == "crild-s2"
+        await pilot.press("escape")
+        await pilot.pause()
+        assert len(shown(app)) > 1
+        assert (selected(app), screen.chosen.id) == ("crild-s2", "crild-s2")
+
+    drive(monkeypatch, runs, do)
+
+
 def test_only_the_user_chooses_a_run(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         found = table(app)
