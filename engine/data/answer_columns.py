@@ -5,6 +5,7 @@ Imports no numpy: checks before a run ask for the classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ Form: TypeAlias = Literal["probabilities", "scores", "logits", "ranks", "label",
 _PREFIXES = ("predicted_predicted_", "predicted_", "")
 """Before a name that the input of `crild predict` had already: its last one is the prediction."""
 _LABEL, _SCORE = "label", "score"
+_WHOLE = re.compile(r"-?\d+\.0")
 
 
 def _before_and_object(form: Form) -> tuple[str, str]:
@@ -147,10 +149,12 @@ def class_columns(names: Sequence[str], teacher: Teacher) -> tuple[list[str], st
 
 
 def class_name(value: Any) -> str:
-    """The class that a value of a column of classes names; a whole number counts as such, however a program wrote it."""
+    """The class that a value of a column of classes names. Whole numbers, true and false count as such, however a program wrote
+    them, as in a column of labels."""
     name = str(value).strip()
-    name = name.lower() if isinstance(value, bool) else name
-    return name.removesuffix(".0") if name.removesuffix(".0").isdecimal() else name
+    if name.lower() in ("true", "false"):
+        return name.lower()
+    return name.removesuffix(".0") if _WHOLE.fullmatch(name) else name
 
 
 def _refuse_others(names: Sequence[str], before: str, others: Sequence[str], spec: TaskSpec, path: Path) -> None:

@@ -98,6 +98,8 @@ def load_answers(teacher: Teacher, task: Task, data: TaskData, *, report: Report
         columns = answer_columns(first, teacher, data.spec, path)
         join, named = _join(first, teacher, task, data, path)
         rows = _TaskRows(task, data, join, path)
+        if join == "row" and teacher.join is None:
+            rows.check_order(first)
         found = _Found(rows, data.spec.outputs)
         done = lacking = 0
         for chunk in _with(first, chunks):
@@ -238,6 +240,29 @@ class _TaskRows:
             return np.arange(before, before + len(chunk.lines))
         columns = [_texts(chunk, name, self.path, strip=self.join == "id") for name in named]
         return _digests(zip(*columns, strict=True), len(chunk.lines))
+
+    def check_order(self, chunk: RowChunk) -> None:
+        """Raise DataError where a column of the file's first rows has texts of training rows, and others than those at the same
+        places: then the answers are in another order."""
+        texts, numbers = self.sets["train"].texts, self._keys(self.sets["train"])
+        here = {int(number): row for row, number in enumerate(numbers) if number < len(chunk.lines)}
+        known: _Keys | None = None
+        for name in dict.fromkeys(chunk.columns):
+            values = chunk.values(name)
+            others = [number for number, row in here.items() if values[number] != texts[row]]
+            if not others or not isinstance(values[others[0]], str):
+                continue
+            known = _digests(((text,) for text in texts), len(texts)) if known is None else known
+            found = _digests(((str(values[number]),) for number in others), len(others))
+            if 2 * np.isin(found, known).sum() > len(others):
+                sentence = (
+                    f"column {shown(name)} has the texts of the training rows, but not at the same places, and rows are joined by their "
+                    f'number where no column is known: name it, as teacher.columns = {{ text = "{plain(name)}" }}'
+                )
+                line = chunk.lines[others[0]]
+                raise DataError(
+                    sentence, kind="answers-in-other-order", file=str(self.path), line=line, key="teacher.columns"
+                )
 
     def check_count(self, count: int) -> None:
         """Raise DataError unless the file has as many rows as the training file, where they are joined by number."""

@@ -270,7 +270,7 @@ _GRAMMARS: dict[str, Callable[[Draw, int], Row]] = {
     "toy-similarity": _similarity,
     "toy-switch": _switch,
 }
-_SPECS = {
+SPECS = {
     spec.name: spec
     for spec in (
         TaskSpec("toy-sentiment", "classification", ("negative", "positive"), ("accuracy",), is_pair=False),
@@ -279,6 +279,7 @@ _SPECS = {
         TaskSpec("toy-similarity", "regression", (), ("pearson", "spearman"), is_pair=True, label_range=(0.0, float(BEST))),
     )
 }  # fmt: skip
+"""What each embedded task is about."""
 
 
 def toy_task(name: str, *, train: int | None = None, dev: int | None = None) -> TaskData:
@@ -297,13 +298,13 @@ def toy_task(name: str, *, train: int | None = None, dev: int | None = None) -> 
         if not 1 <= size <= MOST:
             sentence = f"{size} examples for the {split} split of {name}; allowed: 1 to {MOST}"
             raise DataError(sentence, kind="too-few-examples")
-    return TaskData(_SPECS[name], _rows(name, "train", sizes["train"]), {"dev": _rows(name, "dev", sizes["dev"])})
+    return TaskData(SPECS[name], _rows(name, "train", sizes["train"]), {"dev": _rows(name, "dev", sizes["dev"])})
 
 
 @lru_cache(maxsize=8)
 def _rows(name: str, split: str, size: int) -> tuple[Example, ...]:
     """The first `size` examples of a split, in the order in which the grammar writes them."""
-    draw, grammar, labels = Draw(_number(f"{name} {split}")), _GRAMMARS[name], max(len(_SPECS[name].labels), 1)
+    draw, grammar, labels = Draw(_number(f"{name} {split}")), _GRAMMARS[name], max(len(SPECS[name].labels), 1)
     seen: set[tuple[str, str | None]] = set()
     rows: list[Example] = []
     while len(rows) < size:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import CrildError, PresetError
+from engine.preset.kinds import ENTITY_METRICS, KINDS, RANKINGS, WORD_LABELS
 from engine.preset.names import GLUE_TASKS
-from engine.preset.schema import Preset
+from engine.preset.schema import Preset, Task
 from engine.preset.text import listed, plain
 from engine.preset.toml_text import inline
 from engine.preset.write import dump
@@ -151,20 +152,35 @@ def rounded(value: float, dimension: Dimension) -> float:
 
 
 def _aim_problems(file: SearchFile, preset: Preset) -> Iterator[CrildError]:
-    """Aims that the task does not report, as far as that is known before its rows are read."""
+    """Aims that the task does not report."""
     task = preset.task
-    if task.name in GLUE_TASKS:
-        from engine.data.tasks import GLUE
-
-        known: Sequence[str] = GLUE[task.name].spec.metrics
-    elif task.metrics is not None:
-        known = task.metrics
-    else:
-        return
+    known = _reported(task)
     for aim in file.aims:
         if aim not in (*LOWER, "metric", *known):
             sentence = f"{preset.task.display_name} reports {listed(known, 'and')} on dev, not {aim}"
+            possible = KINDS[task.kind or "classification"].metrics if task.name == "custom" else ()
+            if aim in possible:
+                sentence += f": add it, --set 'task.metrics={json.dumps([*known, aim])}'"
             yield file.problem(("aim",), sentence, kind="aim-of-other-task")
+
+
+def _reported(task: Task) -> Sequence[str]:
+    """The metrics that a task reports; of words, those that mark entities and others, which only their labels tell apart."""
+    if task.name in GLUE_TASKS:
+        from engine.data.tasks import GLUE
+
+        return GLUE[task.name].spec.metrics
+    if task.name.startswith("toy-"):
+        from engine.data.toy import SPECS
+
+        return SPECS[task.name].metrics
+    if task.metrics is not None:
+        return task.metrics
+    if task.columns is not None and task.columns.group is not None:
+        return RANKINGS
+    if task.kind == WORD_LABELS:
+        return (*ENTITY_METRICS, "accuracy")
+    return KINDS[task.kind or "classification"].metrics[:1]
 
 
 def _holdout_problems(file: SearchFile, preset: Preset) -> Iterator[CrildError]:

@@ -231,7 +231,11 @@ def _finished(run_dir: Path) -> tuple[Status, str]:
     if entry.state in IN_PROGRESS:
         sentence = f"{run_dir.name} is {entry.state}; it can be probed once it has finished"
         raise RunError(sentence, kind="run-not-probeable")
-    if load_run_preset(run_dir).preset.teacher.model is None:
+    preset = load_run_preset(run_dir).preset
+    if preset.task.class_names is not None:
+        sentence = f"{run_dir.name} cannot be probed: its training rows have no labels, and a probe compares the metric on them with that on dev"
+        raise RunError(sentence, kind="run-not-probeable")
+    if preset.teacher.model is None:
         sentence = (
             f"{run_dir.name} cannot be probed: its teacher is a file of answers, and a probe measures how far the student's layers "
             "are from those of a model"

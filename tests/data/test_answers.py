@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.data.answer_classes import answer_classes
 from engine.data.answers import FLOOR, Answers, agreement_findings, load_answers
 from engine.data.examples import named_label
 from engine.data.load import load_task
@@ -111,6 +112,33 @@ def test_ids_and_row_numbers_join_as_texts_do(tmp_path: Path) -> None:
         assert np.array_equal(found.train, by_text.train)
     assert np.array_equal(by_id.measured["dev"], by_text.measured["dev"])
     assert list(by_row.logits) == ["train"], "row numbers of the training file say nothing of dev"
+
+
+@pytest.mark.parametrize("words", [("True", "False"), ("-1.0", "1.0"), ("TRUE", "FALSE"), ("0", "1")], ids="-".join)
+def test_a_column_of_classes_is_read_as_the_labels_are(tmp_path: Path, words: tuple[str, str]) -> None:
+    rows: Rows = [["text", "label"], *([text, words[row % 2]] for row, text in enumerate(TEXTS))]
+    file = write(tmp_path, rows, "rows.csv")
+    columns = Columns(text="text", label="label")
+    task = Task(name="custom", files=Files(train=file, dev=file), columns=columns, kind="classification")
+    data = load_task(task)
+    found = answers(task, file, data)
+    assert found.train.argmax(axis=1).tolist() == [row.label for row in data.train]
+    assert sorted(answer_classes(Teacher(answers=file))) == sorted(data.spec.labels)
+
+
+def test_texts_in_another_order_are_not_joined_by_row(tmp_path: Path) -> None:
+    rows: Rows = [["Prompt", "pos", "neg"], *([text, *each] for text, each in zip(TEXTS[:4], SHARES, strict=False))]
+    in_order = answers(task_of(tmp_path), write(tmp_path, rows))
+    assert any("by row number" in note for note in in_order.notes)
+    file = write(tmp_path, [rows[0], *rows[:0:-1]])
+    error = refused(task_of(tmp_path), file)
+    assert (error.kind, error.line) == ("answers-in-other-order", 2)
+    assert 'text = "Prompt"' in error.sentence
+    by_text = answers(task_of(tmp_path), file, columns=AnswerColumns(text="Prompt"))
+    assert np.array_equal(by_text.train, in_order.train)
+    assert answers(task_of(tmp_path), file, join="row").notes, "as the user says"
+    other: Rows = [["Reason", "pos", "neg"], *([f"reason {row}", *each] for row, each in enumerate(SHARES[:4]))]
+    assert np.array_equal(answers(task_of(tmp_path), write(tmp_path, other)).train, in_order.train)
 
 
 def test_row_numbers_reach_the_dev_set_that_is_drawn_from_the_same_file(tmp_path: Path) -> None:

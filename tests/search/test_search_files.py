@@ -107,6 +107,31 @@ def test_the_aim_must_be_one_of_the_task(folder: Path) -> None:
     assert caught.value.kind == "aim-of-other-task"
 
 
+@pytest.mark.parametrize(
+    ("task", "aim", "way_out"),
+    [
+        ('kind = "classification"', "f1_macro", '["accuracy", "f1_macro"]'),
+        ('kind = "classification"', "pearson", ""),
+        ('kind = "multilabel"', "subset_accuracy", '["f1_micro", "subset_accuracy"]'),
+        ('kind = "regression"', "accuracy", ""),
+        ('kind = "classification"\nmetrics = ["f1_macro"]', "accuracy", '["f1_macro", "accuracy"]'),
+    ],
+)
+def test_an_aim_that_a_task_of_files_does_not_report_is_refused(
+    folder: Path, task: str, aim: str, way_out: str
+) -> None:
+    folder.mkdir(exist_ok=True)
+    rows = "".join(f"text {row},{row % 2}\n" for row in range(40))
+    (folder / "rows.csv").write_text(f"text,label\n{rows}")
+    (folder / "own.toml").write_text(
+        f'[task]\nname = "custom"\n{task}\nfiles = {{ train = "rows.csv" }}\ncolumns = {{ text = "text", label = "label" }}\n'
+    )
+    with pytest.raises(PresetError) as caught:
+        planned(search_file(folder, f"trials = 3\naim = '{aim}'\npreset = ['own.toml']\n"))
+    assert caught.value.kind == "aim-of-other-task"
+    assert way_out in str(caught.value)
+
+
 @pytest.mark.parametrize("metric", sorted({name for kind in KINDS.values() for name in kind.metrics}))
 def test_every_metric_of_a_task_can_be_the_aim(folder: Path, metric: str) -> None:
     assert read_search(search_file(folder, f"trials = 3\naim = '{metric}'\n")).aims == (metric,)

@@ -11,6 +11,7 @@ from engine.record.run import read_status
 from engine.report.closing_table import closing_table
 from engine.train import results
 from engine.train.engine_tools import plan
+from engine.train.probe import probe_runs
 from tests.models.tiny_models import saved, tiny, words
 from tests.train.test_answers_run import PRESET, weights
 from tests.train.tiny_run import file_of, make, unmeasured, work, write_task
@@ -85,6 +86,10 @@ def test_a_model_that_knows_the_task_teaches_from_texts_alone(folder: Path) -> N
     document = json.loads((run_dirs[1] / "results.json").read_text())
     assert set(document["teacher"]["metrics"]) == {"accuracy"}
     assert 0 <= document["agreement"] <= 1
+    request = {"device": "cpu", "scales": [0.1], "draws": 1, "examples": 8, "again": False}
+    without, with_labels = probe_runs({**request, "runs": [str(run_dirs[1]), str(run_dirs[0])]})["runs"]
+    assert "have no labels" in without["error"]["sentence"]
+    assert "probe" in with_labels
 
 
 def test_a_dry_run_needs_no_labels_either(folder: Path) -> None:
