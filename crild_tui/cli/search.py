@@ -154,7 +154,7 @@ def search(
     found = plan_search(read_search(file_path(file), name, changes), None if plan else trust_remote_code)
     record = reconcile_search(found, folder)
     running = record if record is not None and record.alive() else None
-    if record is not None and running is None and is_over(record, found) and not plan:
+    if record is not None and running is None and is_over(record, found, folder) and not plan:
         terminal.say(f"{record.name}: nothing left to do; --trials or --hours extend it", quiet=quiet)
         raise typer.Exit(_table(record, folder, quiet=quiet, as_json=as_json))
     if record is not None and running is None and not plan:

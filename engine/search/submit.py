@@ -15,6 +15,7 @@ from engine.launch.slurm_submit import JobRequest
 from engine.preset.text import plain, shown
 from engine.report.compare import ABSENT, flat
 from engine.search.plan import SearchPlan
+from engine.search.trials import trials_file
 from engine.sweep.record import (
     SweepRecord,
     create_folder,
@@ -85,10 +86,11 @@ def _changes(found: SearchPlan, before: Mapping[str, Any]) -> Iterator[CrildErro
                 break
 
 
-def is_over(record: SweepRecord, found: SearchPlan) -> bool:
-    """Whether a search has ended and is asked for nothing more."""
+def is_over(record: SweepRecord, found: SearchPlan, runs_dir: Path) -> bool:
+    """Whether a search has ended, is asked for nothing more, and its trials are there for readers."""
     return (
-        record.state == "ended"
+        trials_file(sweep_file(runs_dir, record.name)).is_file()
+        and record.state == "ended"
         and record.search is not None
         and record.search.get("table") == request_of(found)["table"]
     )

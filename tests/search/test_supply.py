@@ -14,6 +14,9 @@ from engine.record.annotations import read_annotations
 from engine.record.run import read_status
 from engine.search.declaration import read_search
 from engine.search.study import SearchStudy
+from engine.search.submit import is_over
+from engine.search.trials import trials_file
+from engine.sweep.record import sweep_file
 from tests.errors import raises
 from tests.search.searches import (
     InstantEngines,
@@ -334,3 +337,15 @@ def test_a_starting_preset_that_changed_since_is_noticed(folder: Path, runs: Pat
     path = search_file(folder, "trials = 2\nseed = 5\n")
     with raises("changed-search", "seed", "--name"):
         reconcile_search(planned(path), runs)
+
+
+def test_trials_that_were_deleted_are_written_again(folder: Path, runs: Path) -> None:
+    file = search_file(folder, "trials = 3\nconfirm = 0\n")
+    found = go(file, runs, InstantEngines())
+    record, path = record_of(runs), trials_file(sweep_file(runs, "tune"))
+    assert is_over(record, planned(file), runs)
+    path.unlink()
+    assert not is_over(record, planned(file), runs)
+    engines = InstantEngines()
+    assert table(go(file, runs, engines)) == table(found)
+    assert not engines.started
