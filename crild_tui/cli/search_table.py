@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crild_tui.cli import terminal
 from crild_tui.cli.sweep_process import slots_text
 from crild_tui.runs import formatting, searches
-from engine.search.trials import TrialRecord, Trials
+from engine.search.trials import TrialRecord, Trials, result_text
 
 if TYPE_CHECKING:
     from engine.search.declaration import Dimension
@@ -64,7 +64,7 @@ def show_trials(record: SweepRecord, trials: Trials, *, quiet: bool) -> None:
 
 
 def _result(trials: Trials, trial: TrialRecord, index: int) -> str:
-    return searches.result_text(trials.aims[index], trial.results[index]) if trial.results else formatting.NONE
+    return result_text(trials.aims[index], trial.results[index]) if trial.results else formatting.NONE
 
 
 def _short(path: str) -> str:

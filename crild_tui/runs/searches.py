@@ -12,10 +12,16 @@ from crild_tui.runs.sweeps import read_sweep
 from engine.errors import RunError
 from engine.report.majority import at_or_below
 from engine.search.declaration import LOWER
-from engine.search.trials import LEAST_FOR_IMPORTANCE, SKIPPED, Confirmation, TrialRecord, Trials, read_trials
+from engine.search.trials import (
+    LEAST_FOR_IMPORTANCE,
+    SKIPPED,
+    Confirmation,
+    TrialRecord,
+    Trials,
+    read_trials,
+    result_text,
+)
 from engine.sweep.record import SweepRecord, sweep_file
-
-_UNITS = {"latency": " ms", "size": " MB"}
 
 
 @dataclass(frozen=True)
@@ -55,17 +61,8 @@ def ranked(trials: Trials) -> list[TrialRecord]:
     )
 
 
-def result_text(aim: str, value: float | None) -> str:
-    """The result of a trial for an aim: `0.8412`, `12.3 ms`, `45.0 MB`."""
-    if value is None:
-        return formatting.NONE
-    if aim == "size":
-        return f"{value / 1e6:.1f}{_UNITS[aim]}"
-    return f"{value:.3g}{_UNITS[aim]}" if aim == "latency" else formatting.metric(value)
-
-
 def results_text(trials: Trials, trial: TrialRecord) -> str:
-    """All results of a trial: `accuracy 0.8412, latency 12.3 ms`."""
+    """All results of a trial: `accuracy 84.12, latency 12.3 ms`."""
     return ", ".join(f"{aim} {result_text(aim, value)}" for aim, value in zip(trials.aims, trial.results, strict=False))
 
 

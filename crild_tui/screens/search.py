@@ -20,7 +20,7 @@ from crild_tui.screens.host import Host
 from crild_tui.screens.sweep_dialog import Chosen, SweepDialog, Watcher, bindings
 from crild_tui.widgets.search_chart import SearchChart
 from engine.preset.text import one_line
-from engine.search.trials import TrialRecord
+from engine.search.trials import TrialRecord, result_text
 
 
 class SearchScreen(SweepDialog):
@@ -94,7 +94,10 @@ class SearchScreen(SweepDialog):
             table.add_row(
                 Text(f"{trial.number}{'*' * is_best}", "bold" if is_best else ""),
                 Text(searches.state_text(trial)),
-                *(Text(searches.result_text(aim, value)) for aim, value in zip(trials.aims, results, strict=False)),
+                *(
+                    Text(formatting.NONE if value is None else result_text(aim, value))
+                    for aim, value in zip(trials.aims, results, strict=False)
+                ),
                 *(Text(one_line(searches.value_text(trial.values.get(name, formatting.NONE)))) for name in names),
             )
         numbers = [trial.number for trial in self.rows]

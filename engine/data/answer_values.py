@@ -26,7 +26,7 @@ def column_values(chunk: RowChunk, columns: AnswerColumn, path: Path) -> tuple[n
     """
     for name in columns.names:
         if name not in chunk.columns and columns.form != "ranks":  # JSON lines name their columns as they come
-            raise _missing(chunk, 0, name, path)
+            raise _missing(chunk, 0, [name], path)
     if columns.form == "label":
         found = _one_hot(chunk, columns, path)
         return found, np.zeros(found.shape, bool)
@@ -42,7 +42,7 @@ def column_values(chunk: RowChunk, columns: AnswerColumn, path: Path) -> tuple[n
     ]
     values, missing = (np.stack(parts, axis=1) for parts in zip(*each, strict=True))
     if columns.may_lack and (silent := np.flatnonzero(missing.all(axis=1))).size:
-        raise _missing(chunk, int(silent[0]), listed(columns.names), path)
+        raise _missing(chunk, int(silent[0]), columns.names, path)
     return values, missing
 
 
@@ -59,7 +59,7 @@ def _numbers(
     for row, value in enumerate(values):
         missing[row] = value is None or (isinstance(value, str) and not value.strip())
         if missing[row] and not may_lack:
-            raise _missing(chunk, row, name, path)
+            raise _missing(chunk, row, [name], path)
         if not missing[row] and not _is_number(value):
             sentence = f"the answer {shown(value)} in column {shown(name)} is not a number"
             raise DataError(sentence, kind="answer-not-number", file=str(path), line=chunk.lines[row])
@@ -82,7 +82,7 @@ def _nested(chunk: RowChunk, columns: AnswerColumn, path: Path) -> Iterator[list
     for row, value in enumerate(rows):
         if not isinstance(value, Mapping):
             if value is None:
-                raise _missing(chunk, row, columns.names[0], path)
+                raise _missing(chunk, row, columns.names[:1], path)
             sentence = f"{shown(value)} in {shown(columns.names[0])} is not an object with a number for each class"
             raise DataError(sentence, kind="answer-not-object", file=str(path), line=chunk.lines[row])
         if not value.keys() <= known or (not columns.may_lack and value.keys() != known):
@@ -101,7 +101,7 @@ def _one_hot(chunk: RowChunk, columns: AnswerColumn, path: Path) -> npt.NDArray[
     found = np.zeros((len(chunk.lines), len(numbers)))
     for row, value in enumerate(chunk.values(columns.names[0])):
         if value is None or value == "":
-            raise _missing(chunk, row, columns.names[0], path)
+            raise _missing(chunk, row, columns.names[:1], path)
         index = numbers.get(str(value).strip(), numbers.get(class_name(value)))
         if index is None:
             sentence = f"the answer {shown(value)} in column {shown(columns.names[0])} is no class; these are {listed(columns.classes)}"
@@ -110,6 +110,6 @@ def _one_hot(chunk: RowChunk, columns: AnswerColumn, path: Path) -> npt.NDArray[
     return found
 
 
-def _missing(chunk: RowChunk, row: int, name: str, path: Path) -> DataError:
-    sentence = f"the answer in column {shown(name)} is missing: every row needs one"
+def _missing(chunk: RowChunk, row: int, names: Sequence[str], path: Path) -> DataError:
+    sentence = f"the answer in column{'s' * (len(names) > 1)} {listed(names)} is missing: every row needs one"
     return DataError(sentence, kind="missing-answer", file=str(path), line=chunk.lines[row])

@@ -27,6 +27,7 @@ from engine.search.trials import (
     journal_file,
     preset_file,
     read_if_possible,
+    result_text,
     write_trials,
 )
 from engine.sweep.execute import Worker
@@ -304,7 +305,8 @@ class SearchSupply:
                 continue
             trial = self.study.trials()[number]
             figures = ", ".join(
-                f"{self._aim(aim)} {value:.4g}" for aim, value in zip(self.file.aims, trial.values or (), strict=False)
+                f"{self._aim(aim)} {result_text(aim, value)}"
+                for aim, value in zip(self.file.aims, trial.values or (), strict=False)
             )
             why = f"Trial {number} of the search {self.file.name}: {figures} on dev, without the rows it held out."
             values = {} if number == 0 else self.study.values_of(trial)

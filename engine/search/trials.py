@@ -13,6 +13,7 @@ from typing import Any, Self
 from engine.errors import RunError
 from engine.record.fields import check_schema, read_fields
 from engine.record.files import read_record, write_json
+from engine.report import units
 
 SCHEMA_VERSION = 1
 STATES = ("running", "complete", "pruned", "failed", "infeasible", "repeated")
@@ -105,6 +106,13 @@ class Trials:
     def trial(self, number: int | None) -> TrialRecord | None:
         """The trial of a number."""
         return next((one for one in self.trials if one.number == number), None)
+
+
+def result_text(aim: str, value: float) -> str:
+    """The result of a trial for an aim: `84.12`, `12.3 ms`, `45.0 MB`."""
+    if aim == "size":
+        return units.size(value)
+    return units.milliseconds(value) if aim == "latency" else units.metric(value)
 
 
 def trials_file(record: Path) -> Path:

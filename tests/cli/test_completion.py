@@ -96,7 +96,7 @@ def test_keys_level_by_level() -> None:
     assert offered("run", "crild", "--set", "frob.") == offered("run", "--set", "stage.") == []
     assert offered("data", "rows.csv", "--set", "task.columns.pa") == ["task.columns.pair="]
     assert offered("presets", "new", "x", "--set", "")
-    assert not offered("presets", "new", "x", "--set", "train.")
+    assert "train.epochs=" in offered("presets", "new", "x", "--set", "train.")
 
 
 def test_values_are_words_of_the_key_and_what_it_is_now(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
@@ -254,7 +255,7 @@ def test_every_stage_that_reads_labels_gets_the_class_weights(tmp_path: Path) ->
     for items, expected in ((["train.class_weights={ good = 3.0, bad = 0.5 }"], (0.5, 3.0)), ([], ())):
         preset = load_preset([str(file)], items).preset
         data = load_task(preset.task)
-        rows: Any = dict.fromkeys(("ild", "kd"), data.train)
+        rows: Any = dict.fromkeys(("ild", "kd"), SimpleNamespace(per_epoch=len(data.train)))
         stages = plan_stages(preset, data, rows)
         assert [stage.name for stage in stages] == ["teacher", "ild", "kd", "baseline"]
         assert {stage.class_weights for stage in stages} == {expected}

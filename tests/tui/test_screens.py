@@ -210,6 +210,7 @@ async def tour(app: Shown, pilot: Pilot[None]) -> Screens:
         found[f"live {run_dir.name}"] = await settled(app, pilot, here, run_dir.name, "x Axis")
     await pilot.press("f3")
     runs = await present(app, pilot, RunsScreen)
+    await until(pilot, lambda: runs.chosen is not None and runs.chosen.path.name == run_dirs[-1].name)
     found["runs"] = await settled(app, pilot, lambda: listed(runs), f"{len(STATES)} runs", "failed-s2")
     app.post_message(CompareRuns(tuple(run_dirs[:COMPARED])))
     compare = await present(app, pilot, CompareScreen)

@@ -145,7 +145,7 @@ def test_several_aims_have_their_front(tmp_path: Path, monkeypatch: pytest.Monke
         await opened(app, pilot)
         text = screen_text(app)
         assert [
-            fact for fact in ("accuracy by latency in ms", "*: the front: ", "0*", "2*", "12 ms") if fact not in text
+            fact for fact in ("accuracy by latency in ms", "*: the front: ", "0*", "2*", "12.0 ms") if fact not in text
         ] == []
 
     drive(monkeypatch, tmp_path, look, size=size)
