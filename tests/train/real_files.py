@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tests.data.word_tasks import Rows, sentences
 
-TRAIN, DEV = 240, 100
+TRAIN, DEV = 96, 40
 Row = Mapping[str, Any]
 
 
