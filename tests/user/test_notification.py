@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from engine.record.run import update_status
 from engine.user import notification
 from engine.user.notification import MOST_OUTPUT, PASSED_ON, announce_end, facts_of, minimum
 from tests.cli.samples import PRESET, make_run
+from tests.conftest import PATIENCE
 
 
 @pytest.fixture
@@ -105,7 +107,18 @@ def test_it_is_ended_with_all_that_it_started(
     announce_end(make_run(tmp_path / "runs"))
     assert len(capfd.readouterr().out) < MOST_OUTPUT + 200
     group = (isolated / "pid").read_text().strip()
+    deadline = time.monotonic() + PATIENCE  # a killed process may run for a moment more
+    while left := alive_in(group):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def alive_in(group: str) -> list[str]:
+    """The processes of a group that have not ended."""
+    found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, its_group = status.read_text().rpartition(")")[2].split()[:3]
-            assert its_group != group or state == "Z"
+            if its_group == group and state != "Z":
+                found.append(status.parent.name)
+    return found
