@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,24 +27,37 @@ def hang_ups() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home for fixtures that several tests share: they are made before a test has its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, tmp_path_factory.mktemp("session"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of the test's own; returns it."""
-    home = tmp_path / "home"
+    return isolate(monkeypatch, tmp_path)
+
+
+def isolate(patch: pytest.MonkeyPatch, folder: Path) -> Path:
+    """Keep the user's home, caches and settings out; returns another home, in this folder."""
+    home = folder / "home"
     home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
+    patch.setenv("HOME", str(home))
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
-        monkeypatch.setenv(name, str(home / name.lower()))
-    monkeypatch.setenv("CRILD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("CRILD_RUNS_DIR", str(tmp_path / "runs"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("CRILD_TRACK", "")  # registered, so that what `--track` sets ends with the test
-    monkeypatch.delenv("CRILD_TRACK")
+        patch.setenv(name, str(home / name.lower()))
+    patch.setenv("CRILD_CACHE_DIR", str(folder / "cache"))
+    patch.setenv("CRILD_RUNS_DIR", str(folder / "runs"))
+    patch.setenv("HF_HOME", str(folder / "hf"))
+    patch.setenv("HF_HUB_OFFLINE", "1")
+    patch.setenv("TZ", "UTC")
+    patch.setenv("COLUMNS", "100")
+    patch.setenv("CRILD_TRACK", "")  # registered, so that what `--track` sets ends with the test
+    patch.delenv("CRILD_TRACK")
     for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
+        patch.delenv(name, raising=False)
     return home
 
 
