@@ -197,7 +197,7 @@ class Finetune(Record):
     evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end."""
     keep_best: bool = True
-    """Keep the weights of the best evaluation rather than the last."""
+    """Keep the weights of the best evaluation rather than the last; of equal ones, those with the lower loss on dev."""
     patience: Count | None = None
     """Stop after this many evaluations without a better one."""
 
@@ -589,7 +589,8 @@ class Stage(Record):
     evaluate: Evaluate | None = None
     """"epoch", or every n steps; always at the end. Train's when left out."""
     keep_best: bool = False
-    """Pass on the weights of the best evaluation rather than the last (stages with labels or logits)."""
+    """Pass on the weights of the best evaluation rather than the last (stages with labels or logits); of equal ones, those with
+    the lower loss on dev."""
     patience: Count | None = None
     """Early stopping: stop after this many evaluations without a better one (stages with labels or logits)."""
 

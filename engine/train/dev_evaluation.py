@@ -40,11 +40,13 @@ class Evaluation:
     """The result of one evaluation of a stage.
 
     `score` picks the best: the primary metric on the primary dev set, or, in a stage that trains no classifier, the
-    negative loss. `metrics` are those of the model in training on the primary dev set. `events` has one record for each
-    model and split, ready to be written.
+    negative loss. `label_loss` is the mean loss on the gold labels, which decides between equal scores. `metrics` and it
+    are those of the model in training on the primary dev set. `events` has one record for each model and split, ready to
+    be written.
     """
 
     score: float
+    label_loss: float
     metrics: dict[str, float]
     events: tuple[dict[str, Any], ...]
     self_teacher: dict[str, float] | None = None
@@ -192,7 +194,7 @@ class Dev:
             )
             events.append({"model": name, "split": "train", "primary": False, **self._figures(values, self.train)})
         final = logits if self.dtype == torch.float32 else {}
-        return Evaluation(score, metrics, tuple(events), averaged, final)
+        return Evaluation(score, events[0]["label_loss"], metrics, tuple(events), averaged, final)
 
     def _figures(self, logits: Logits, tokens: TokenSet) -> dict[str, Any]:
         """Metrics and mean loss on the gold labels of rows, as an event stores them."""

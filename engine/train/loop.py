@@ -39,6 +39,15 @@ class Evaluated:
     """See `Evaluation.score`."""
     metrics: dict[str, float]
     """On the primary dev set."""
+    label_loss: float | None = None
+    """On the gold labels there; None in checkpoints of a crild that did not note it."""
+
+    def better_than(self, other: Evaluated) -> bool:
+        """Whether its score is higher, or the same with a lower loss on the gold labels: on a small dev set many scores
+        are the same."""
+        if self.score != other.score or self.label_loss is None or other.label_loss is None:
+            return self.score > other.score
+        return self.label_loss < other.label_loss
 
 
 @dataclass
@@ -278,8 +287,8 @@ class StageRun:
             outcome = self.evaluate(self.losses, report=report)
         progress, step = self.progress, self.progress.step
         progress.self_teacher = outcome.self_teacher
-        best = progress.best is None or outcome.score > progress.best.score
-        progress.last = Evaluated(step, outcome.score, outcome.metrics)
+        progress.last = Evaluated(step, outcome.score, outcome.metrics, outcome.label_loss)
+        best = progress.best is None or progress.last.better_than(progress.best)
         if best:
             progress.best, progress.since_best = progress.last, 0
             if self.settings.keep_best and self.settings.trains_head:

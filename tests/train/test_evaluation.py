@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from engine.record.events import read_events
 from engine.record.paths import cache_dir
 from engine.train import dev_evaluation, results
 from engine.train.dev_evaluation import Dev
+from engine.train.loop import Evaluated
 from engine.train.step import StepLosses
 from tests.train.tiny_run import make, materials, unmeasured, work
 
@@ -95,6 +97,51 @@ def test_evaluations_in_half_precision_leave_the_final_figures_in_fp32(
         exact / "student" / "model.safetensors"
     ).read_bytes()
     assert predictions(half) == predictions(exact)
+
+
+def test_equal_evaluations_are_told_apart_by_their_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([0.9, 0.5, 0.7, 0.4, 0.4, 0.6])
+    monkeypatch.setattr(dev_evaluation, "compute", lambda *_: {"accuracy": 0.5})
+    text = materials(tmp_path)
+    run_dir = make(tmp_path, text, *QUICK, "stage.kd.epochs=3", "stage.kd.patience=2", name="flat")
+    evaluate = Dev.evaluate
+
+    def flat(dev: Dev, step: StepLosses, role: str, **more: Any) -> Any:
+        found = evaluate(dev, step, role, **more)
+        if role != "student" or not step.settings.trains_head:
+            return found
+        return replace(found, label_loss=next(losses))
+
+    monkeypatch.setattr(Dev, "evaluate", flat)
+    assert work(run_dir) is not None
+    picked = [
+        event["best"]
+        for event in read_events(run_dir, {"evaluation"})
+        if event["stage"] == "kd" and event["model"] == "student"
+    ]
+    assert picked == [True, True, False, True, False, False], "a lower loss is better; the same is not"
+    found = json.loads((run_dir / "results.json").read_text())
+    assert (found["best"]["label_loss"], found["last"]["label_loss"]) == (0.4, 0.6)
+    assert found["best"]["step"] < found["last"]["step"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_better"),
+    [
+        ((0.6, 0.9), (0.5, 0.1), True),
+        ((0.5, 0.1), (0.6, 0.9), False),
+        ((0.5, 0.1), (0.5, 0.2), True),
+        ((0.5, 0.2), (0.5, 0.2), False),
+        ((0.5, None), (0.5, 0.2), False),
+        ((0.5, 0.2), (0.5, None), False),
+        ((0.6, None), (0.5, None), True),
+    ],
+)
+def test_the_score_comes_first(
+    one: tuple[float, float | None], other: tuple[float, float | None], is_better: bool
+) -> None:
+    before, after = (Evaluated(0, score, {}, loss) for score, loss in (other, one))
+    assert after.better_than(before) == is_better
 
 
 def test_what_is_known_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
