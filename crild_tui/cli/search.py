@@ -107,8 +107,9 @@ def search(
     crild search search.toml --slurm --partition gpu --gpus 1 --slots 8
 
     \b
-    Exit codes: 0 the search is over; 1 its process is gone; 2 wrong usage or search file; 3 data
-    or model cannot be used; 130 stopped by Ctrl-C; 143 by SIGTERM; both with checkpoints.
+    Exit codes: 0 the search is over; 1 no trial was completed, or its process is gone; 2 wrong
+    usage or search file; 3 data or model cannot be used; 130 stopped by Ctrl-C; 143 by SIGTERM;
+    both with checkpoints.
     """
     from importlib.util import find_spec
 
@@ -234,8 +235,9 @@ def _check_jobs(record: SweepRecord, runs_dir: Path, *, is_slurm: bool) -> None:
 
 
 def _table(record: SweepRecord, runs_dir: Path, *, quiet: bool, as_json: bool) -> int:
-    """Print the trials; returns 1 when the search's process is gone or gave up, else 0."""
+    """Print the trials; returns 1 when the search's process is gone, or it is over with nothing found, else 0."""
     from crild_tui.cli.search_table import document, show_trials
+    from crild_tui.runs.searches import found_nothing
     from engine.search.trials import read_trials
     from engine.sweep.record import sweep_file
 
@@ -248,4 +250,6 @@ def _table(record: SweepRecord, runs_dir: Path, *, quiet: bool, as_json: bool) -
         show_trials(record, trials, quiet=quiet)
     if record.waiting is not None and record.state == "stopped":
         terminal.say(f"error: {record.waiting}")
-    return 0 if record.state == "ended" or record.alive() else 1
+    if record.alive():
+        return 0
+    return 0 if record.state == "ended" and (trials is None or not found_nothing(trials)) else 1

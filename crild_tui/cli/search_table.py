@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from crild_tui.cli import terminal
 from crild_tui.cli.sweep_process import slots_text
 from crild_tui.runs import formatting, searches
-from engine.search.trials import TrialRecord, Trials, result_text
+from engine.report.majority import ASCII_MARK, MARK
+from engine.search.trials import Trials
 
 if TYPE_CHECKING:
     from engine.search.declaration import Dimension
@@ -38,7 +39,7 @@ def show_trials(record: SweepRecord, trials: Trials, *, quiet: bool) -> None:
         [
             f"{trial.number}{'*' * (trial.number == trials.best or trial.number in trials.front)}",
             searches.state_text(trial),
-            *(_result(trials, trial, index) for index in range(len(trials.aims))),
+            *map(_legible, searches.result_texts(trials, trial)),
             *(searches.value_text(trial.values.get(name, formatting.NONE)) for name in names),
         ]
         for trial in rows[:MOST_ROWS]
@@ -47,7 +48,7 @@ def show_trials(record: SweepRecord, trials: Trials, *, quiet: bool) -> None:
     terminal.sentence()
     if len(rows) > MOST_ROWS:
         terminal.sentence(f"and {len(rows) - MOST_ROWS:,} more trials: --json has all of them")
-    terminal.sentence(f"{searches.star_text(trials)}; trial 0 is the starting preset")
+    terminal.sentence(_legible(f"{searches.signs_text(trials)}; trial 0 is the starting preset"))
     if weighed := searches.importance_text(trials):
         how = f" (PED-ANOVA, of {trials.aims[0]})" if trials.importance else ""
         terminal.sentence(f"importance: {weighed}{how}")
@@ -63,8 +64,9 @@ def show_trials(record: SweepRecord, trials: Trials, *, quiet: bool) -> None:
         terminal.sentence(f"crild run {_short(path)}")
 
 
-def _result(trials: Trials, trial: TrialRecord, index: int) -> str:
-    return result_text(trials.aims[index], trial.results[index]) if trial.results else formatting.NONE
+def _legible(text: str) -> str:
+    """With a mark that a terminal without other characters than ASCII can show."""
+    return text.replace(MARK, ASCII_MARK) if terminal.ascii_only() else text
 
 
 def _short(path: str) -> str:

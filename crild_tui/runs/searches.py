@@ -10,7 +10,7 @@ from pathlib import Path
 from crild_tui.runs import formatting
 from crild_tui.runs.sweeps import read_sweep
 from engine.errors import RunError
-from engine.report.majority import at_or_below
+from engine.report.majority import LEGEND, MARK, at_or_below
 from engine.search.declaration import LOWER
 from engine.search.trials import (
     LEAST_FOR_IMPORTANCE,
@@ -61,9 +61,30 @@ def ranked(trials: Trials) -> list[TrialRecord]:
     )
 
 
+def is_no_better_than_guessing(trials: Trials, trial: TrialRecord) -> bool:
+    """Whether a trial does not beat the majority guess by the first aim; False where that is no metric."""
+    return bool(trial.results) and at_or_below(trial.results[0], trials.majority)
+
+
+def result_texts(trials: Trials, trial: TrialRecord) -> list[str]:
+    """The results of a trial, by aim: `84.12`, `12.3 ms`; with a mark where it does not beat the majority guess."""
+    texts = [result_text(aim, value) for aim, value in zip(trials.aims, trial.results, strict=False)]
+    if is_no_better_than_guessing(trials, trial):
+        texts[0] += MARK
+    return texts or [formatting.NONE] * len(trials.aims)
+
+
 def results_text(trials: Trials, trial: TrialRecord) -> str:
-    """All results of a trial: `accuracy 84.12, latency 12.3 ms`."""
-    return ", ".join(f"{aim} {result_text(aim, value)}" for aim, value in zip(trials.aims, trial.results, strict=False))
+    """All results of a trial: `accuracy 84.12, latency 12.3 ms`; nothing before it has any."""
+    if not trial.results:
+        return ""
+    return ", ".join(f"{aim} {text}" for aim, text in zip(trials.aims, result_texts(trials, trial), strict=True))
+
+
+def signs_text(trials: Trials) -> str:
+    """What the signs in a table of trials say."""
+    has_guesses = any(is_no_better_than_guessing(trials, trial) for trial in trials.trials)
+    return f"{star_text(trials)}; {LEGEND}" if has_guesses else star_text(trials)
 
 
 def value_text(value: object) -> str:
@@ -148,9 +169,16 @@ def star_text(trials: Trials) -> str:
     return "*: the best"
 
 
+def found_nothing(trials: Trials) -> bool:
+    """Whether a search is over and none of its trials was completed."""
+    return trials.over is not None and trials.best is None and not trials.counts().get("running")
+
+
 def flattery(trials: Trials) -> Iterator[str]:
     """How far dev flatters the winner: sentences with the figures of the runs with fresh seeds, once they are done; and,
-    once the search is over, whether the winner does not beat the majority guess."""
+    once the search is over, whether there is no winner, or one that does not beat the majority guess."""
+    if found_nothing(trials):
+        yield "no trial was completed, so nothing was found"
     confirmed = {one.number: one for one in trials.confirmed}
     best, start = trials.trial(trials.best), trials.trial(0)
     winner = confirmed.get(trials.best) if trials.best is not None else None

@@ -20,7 +20,7 @@ from crild_tui.screens.host import Host
 from crild_tui.screens.sweep_dialog import Chosen, SweepDialog, Watcher, bindings
 from crild_tui.widgets.search_chart import SearchChart
 from engine.preset.text import one_line
-from engine.search.trials import TrialRecord, result_text
+from engine.search.trials import TrialRecord
 
 
 class SearchScreen(SweepDialog):
@@ -73,7 +73,8 @@ class SearchScreen(SweepDialog):
         if seen.trials is None:
             return
         weighed = searches.importance_text(seen.trials)
-        lines = [searches.star_text(seen.trials)] if seen.trials.front else []
+        signs = searches.signs_text(seen.trials)
+        lines = [signs] if seen.trials.front or signs != searches.star_text(seen.trials) else []
         lines += [f"importance: {weighed}"] if weighed else []
         self.put("importance", Text("\n").join(Text(one_line(line)) for line in lines))
         self.query_one("#chart", SearchChart).show_trials(seen.trials)
@@ -90,14 +91,10 @@ class SearchScreen(SweepDialog):
         table.add_columns("trial", "state", *trials.aims, *(Text(one_line(name)) for name in names))
         for trial in self.rows:
             is_best = trial.number == trials.best or trial.number in trials.front
-            results = trial.results or (None,) * len(trials.aims)
             table.add_row(
                 Text(f"{trial.number}{'*' * is_best}", "bold" if is_best else ""),
                 Text(searches.state_text(trial)),
-                *(
-                    Text(formatting.NONE if value is None else result_text(aim, value))
-                    for aim, value in zip(trials.aims, results, strict=False)
-                ),
+                *map(Text, searches.result_texts(trials, trial)),
                 *(Text(one_line(searches.value_text(trial.values.get(name, formatting.NONE)))) for name in names),
             )
         numbers = [trial.number for trial in self.rows]

@@ -143,6 +143,19 @@ def test_trials_are_shown_with_what_they_say(crild: Call, folder: Path, runs: Pa
     assert record_of(runs).state == "ended"
 
 
+def test_a_search_whose_trials_all_failed_ends_with_1(crild: Call, folder: Path, runs: Path) -> None:
+    from tests.search.searches import InstantEngines, go
+
+    path = search_file(folder, "trials = 3\n")
+    go(path, runs, InstantEngines(lambda _run, _preset: "fail"))
+    for args in (("--show",), ()):
+        said = crild("search", str(path), *args, "--runs-dir", str(runs))
+        assert said.code == 1, said.err
+        assert "3 of 3 trials: 3 failed" in said.out
+        assert "no trial was completed" in said.out
+        assert "crild run" not in said.out
+
+
 def test_what_cannot_be_searched_is_refused(
     crild: Call, folder: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

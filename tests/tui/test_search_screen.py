@@ -14,7 +14,7 @@ from crild_tui.charts.drawing import draw
 from crild_tui.charts.search_figures import search_figure
 from crild_tui.monitor.search import SearchWatcher
 from crild_tui.runs.filter import parse
-from crild_tui.runs.searches import SearchSnapshot, flattery, importance_text
+from crild_tui.runs.searches import SearchSnapshot, flattery, importance_text, result_texts, signs_text
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.screens.search import SearchScreen
 from engine.search.trials import Confirmation, TrialRecord, Trials, trials_file, write_trials
@@ -122,6 +122,16 @@ def test_a_winner_that_does_not_beat_the_majority_guess_is_named(
     found = list(flattery(replace(trials_of("accuracy"), majority=majority, confirmed=again, over=over)))
     assert ["majority" in sentence for sentence in found].count(True) == (said is not None)
     assert said is None or said in found[0]
+
+
+@pytest.mark.parametrize(
+    ("majority", "marked"), [(None, []), (0.5, []), (0.6, ["55.00†"]), (0.61, ["61.00†", "55.00†"])]
+)
+def test_trials_that_do_not_beat_the_majority_guess_are_marked(majority: float | None, marked: list[str]) -> None:
+    trials = replace(trials_of("accuracy", "latency"), majority=majority)
+    texts = [text for trial in trials.trials for text in result_texts(trials, trial)]
+    assert [text for text in texts if text.endswith("†")] == marked
+    assert ("majority guess" in signs_text(trials)) == bool(marked)
 
 
 @pytest.mark.parametrize(("width", "ticks"), [(60, "0 2 4"), (200, "0 1 2 3 4")])
