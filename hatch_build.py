@@ -31,6 +31,15 @@ class Packages(BuildHookInterface[Any]):
         if (file := self._commit()) is not None:
             build_data["force_include"][str(file)] = f"crild/_packages/{COMMIT}" if wheel else COMMIT
 
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Called after each build: what was written for it goes."""
+        self._note.unlink(missing_ok=True)
+
+    @property
+    def _note(self) -> Path:
+        """The file with the commit of this repository, while something is built."""
+        return Path(self.directory) / f".{COMMIT}"
+
     def _commit(self) -> Path | None:
         """The file to include: that of an sdist, else one with the commit of this repository; None without either."""
         root = Path(self.root)
@@ -41,7 +50,7 @@ class Packages(BuildHookInterface[Any]):
         commit, changes = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--untracked-files=no")
         if commit is None:
             return None
-        file = Path(self.directory) / f".{COMMIT}"
+        file = self._note
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{commit}{'-changed' if changes else ''}\n")
         return file

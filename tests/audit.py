@@ -29,7 +29,7 @@ ALLOWED = re.compile(
     r"MIT|BSD|0BSD|Apache|PSF|Python Software Foundation|MPL|Mozilla|ISC|Zlib|CC0|BSL-1\.0|CNRI|HPND|Unlicense|DFSG approved"
 )
 """Words of licences that can be shipped beside Apache 2.0. Each part of an expression must have one."""
-_MADE = re.compile(r"\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt)$|^PKG-INFO$")
+_MADE = re.compile(r"\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt)$|^PKG-INFO$|^(crild/_packages/)?COMMIT$")
 """Files that a build writes."""
 EPOCH = "1735689600"
 """Time stamp of files in a build: any fixed moment gives the same bytes."""

@@ -21,4 +21,5 @@ def test_licences_that_cannot(licence: str) -> None:
 
 def test_files_that_are_not_the_projects() -> None:
     files = {"engine/a.py": "1", "engine/__pycache__/a.pyc": "2", "crild-1.dist-info/METADATA": "3", "METADATA": "4"}
-    assert foreign(files, {"1"}) == ["engine/__pycache__/a.pyc", "METADATA"]
+    files |= {"COMMIT": "5", "crild/_packages/COMMIT": "6", "engine/COMMIT": "7"}
+    assert foreign(files, {"1"}) == ["engine/__pycache__/a.pyc", "METADATA", "engine/COMMIT"]

@@ -223,7 +223,7 @@ def test_the_version_names_the_commit(installed: Installed, elsewhere: Path) -> 
     assert f"({revision['commit']}{'-changed' if revision['changed'] else ''})" in said
     build = [sys.executable, "-c", BUILD, "build_sdist", str(elsewhere)]
     subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
-    (archive,) = elsewhere.glob("*.tar.gz")
+    (archive,) = [path for path in elsewhere.iterdir() if path.is_file()]
     with tarfile.open(archive) as file:
         (name,) = [name for name in file.getnames() if name.endswith("/COMMIT")]
         content = file.extractfile(name)
