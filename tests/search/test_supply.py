@@ -54,6 +54,9 @@ def test_trials_are_runs_and_the_best_one_becomes_a_preset(folder: Path, runs: P
     assert preset.train.learning_rate == best.values["train.learning_rate"]
     assert str(preset.stage[0].temperature) == best.values["stage.kd.temperature"]
     assert preset.task.holdout is None
+    other = load_preset([file, "rte"]).preset
+    assert (other.task.name, other.train.learning_rate) == ("rte", preset.train.learning_rate)
+    assert other.stage == preset.stage
 
 
 def test_importance_tells_what_matters(folder: Path, tmp_path: Path) -> None:
