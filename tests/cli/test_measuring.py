@@ -130,12 +130,15 @@ def test_dry_run_of_a_chain_plans_each_run_with_the_shape_of_the_first_ones_stud
     crild: Call, answers: Answers, preset: Path, runs_dir: Path, tmp_path: Path
 ) -> None:
     asked = answers(plan=PLAN)
-    words = ("run", str(preset), "--set", "student.layers=1", "--then", str(preset), "--dry-run")
+    other = tmp_path / "other.toml"
+    other.write_text(f'extends = "{preset}"\n[student]\nlayers = 1\n')
+    assert load_preset([str(preset)]).preset.student.layers == 2
+    words = ("run", str(preset), "--then", str(other), "--dry-run")
     said = crild(*words)
     assert said.code == 0
     for line in (
         "1 of 2: toy-entailment by small",
-        "2 of 2: toy-entailment by small",
+        "2 of 2: toy-entailment by other",
         "its student starts as that of the run before",
     ):
         assert said.out.count(line) == 1
@@ -144,7 +147,7 @@ def test_dry_run_of_a_chain_plans_each_run_with_the_shape_of_the_first_ones_stud
     assert len(asked) == 2
     for _, (_, text) in asked:
         (tmp_path / "asked.toml").write_text(text)
-        assert load_preset([str(tmp_path / "asked.toml")]).preset.student.layers == 1
+        assert load_preset([str(tmp_path / "asked.toml")]).preset.student.layers == 2
     documents = crild(*words, "--json").json
     assert [document["stages"] for document in documents] == [PLAN["stages"]] * 2
     answers(plan={**PLAN, "missing": ["the hub cannot be reached"]})
