@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.report.answered_rows import AnsweredRow
-    from engine.report.query_errors import RankedQuery
+    from engine.report.query_errors import RankingErrors
     from engine.report.result_table import ResultTable
     from engine.report.student_errors import StudentErrors
 
@@ -55,7 +55,7 @@ def full_parts(
         yield ""
     yield from _sentences(errors)
     if errors.ranking is not None and not mistakes:
-        yield from _queries(errors.ranking.worst, most, width)
+        yield from _queries(errors.ranking, most, width)
         return
     listed = errors.mistakes if mistakes or not errors.has_teacher else errors.disagreements
     if listed and most != 0:
@@ -68,9 +68,10 @@ def full_parts(
         yield "this run saved no texts: it was made by an earlier version of crild"
 
 
-def _queries(worst: Sequence[RankedQuery], most: int | None, width: int) -> Iterator[str]:
+def _queries(ranking: RankingErrors, most: int | None, width: int) -> Iterator[str]:
     """The queries that are ranked worst: a line for the query, one for its figures, one for each row that is shown."""
-    if not worst:
+    worst = ranking.worst
+    if ranking.queries and not worst:
         yield "every query is ranked perfectly"
     for query in worst[:most]:
         title, figures, rows = query_lines(query)

@@ -39,10 +39,9 @@ def compute(spec: TaskSpec, logits: Array, labels: Array, groups: Array | None =
 def ranking_scores(logits: Array) -> Array:
     """What rows are ranked by, (rows,): their score, or how far the logit of the second class is above that of the first."""
     values = np.asarray(logits)
-    if values.ndim == 2 and values.shape[1] == 2:
-        scores: Array = values[:, 1] - values[:, 0]
-        return scores
-    return values.reshape(len(values), -1)[:, 0]
+    two_classes = values.ndim == 2 and values.shape[1] == 2
+    scores: Array = values[:, 1] - values[:, 0] if two_classes else values.reshape(len(values), -1)[:, 0]
+    return scores
 
 
 def predicted(spec: TaskSpec, logits: Array) -> Array:

@@ -37,7 +37,7 @@ def error_tables(errors: StudentErrors, *, most: int | None = WORST) -> tuple[Re
 
 def error_notes(errors: StudentErrors) -> list[str]:
     """Sentences on rankings, calibration and disagreements."""
-    notes = [] if errors.ranking is None else ranking_notes(errors.ranking)
+    notes: list[str] = [] if errors.ranking is None else ranking_notes(errors.ranking)
     for name, found in (("student", errors.calibration), ("teacher", errors.teacher_calibration)):
         if found is not None:
             notes.append(_calibration_note(name, found))

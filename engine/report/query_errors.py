@@ -12,6 +12,8 @@ from engine.report.predictions import Answers, ModelAnswers, RowText
 
 MOST_ABOVE = 3
 """Rows above the right one that are kept."""
+_NONE = (None, None)
+"""The figures of a teacher that doesn't answer these rows."""
 _PERFECT = 1 - 1e-9
 """A metric above this is 1 but for rounding."""
 
@@ -78,12 +80,15 @@ def ranking_errors(
     own = _figures(student.answers)
     theirs = None if teacher is None or not teacher.answers.groups else _figures(teacher.answers)
     counted = [group for group in rows_of if not isnan(own[group][0])]
-    queries = [_query(student, rows_of[group], texts, own[group], theirs and theirs[group]) for group in counted]
+    queries = [
+        _query(student, rows_of[group], texts, own[group], _NONE if theirs is None else theirs[group])
+        for group in counted
+    ]
     worst = [query for query in queries if min(query.reciprocal_rank, query.ndcg) < _PERFECT]
+    means = _means([own[group] for group in counted])
+    teachers = _NONE if theirs is None else _means([theirs[group] for group in counted])
     return RankingErrors(
-        len(counted), len(rows_of) - len(counted),
-        *_means([own[group] for group in counted]),
-        *((None, None) if theirs is None else _means([theirs[group] for group in counted])),
+        len(counted), len(rows_of) - len(counted), means[0], means[1], teachers[0], teachers[1],
         tuple(sorted(worst, key=_by_ndcg if primary == "ndcg" else _by_rank)),
     )  # fmt: skip
 
@@ -100,15 +105,15 @@ def _figures(answers: Answers) -> dict[int, tuple[float, float]]:
     """Reciprocal rank and nDCG of each query; NaN of one without a relevant row."""
     from engine.record.rankings import by_group  # numpy
 
-    both = (by_group(metric, answers.scores, answers.labels, answers.groups).tolist() for metric in RANKINGS)
-    return dict(zip(sorted(set(answers.groups)), zip(*both, strict=True), strict=True))
+    mrr, ndcg = (by_group(metric, answers.scores, answers.labels, answers.groups).tolist() for metric in RANKINGS)
+    return dict(zip(sorted(set(answers.groups)), zip(mrr, ndcg, strict=True), strict=True))
 
 
 def _means(figures: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The means of both; 0 where no query counts, as the metrics are."""
     if not figures:
         return 0.0, 0.0
-    one, other = zip(*figures, strict=True)
-    return fmean(one), fmean(other)
+    return fmean(mrr for mrr, _ in figures), fmean(ndcg for _, ndcg in figures)
 
 
 def _query(
@@ -116,7 +121,7 @@ def _query(
     rows: Sequence[int],
     texts: Mapping[str, RowText],
     own: tuple[float, float],
-    theirs: tuple[float, float] | None,
+    theirs: tuple[float | None, float | None],
 ) -> RankedQuery:
     labels, scores = student.answers.labels, student.answers.scores
     order = sorted(rows, key=lambda row: -scores[row])
@@ -133,8 +138,8 @@ def _query(
 
     higher = sum(scores[row] > scores[best] for row in above)
     return RankedQuery(
-        query, student.answers.groups[best], len(rows), sum(labels[row] > 0 for row in rows), *own, *(theirs or (None, None)),
-        higher + 1, len(above) - higher, ranked(best), tuple(map(ranked, above[:MOST_ABOVE])),
+        query, student.answers.groups[best], len(rows), sum(labels[row] > 0 for row in rows),
+        own[0], own[1], theirs[0], theirs[1], higher + 1, len(above) - higher, ranked(best), tuple(map(ranked, above[:MOST_ABOVE])),
     )  # fmt: skip
 
 
@@ -142,9 +147,9 @@ def _texts(found: Sequence[RowText | None]) -> tuple[str | None, list[str | None
     """The text that the rows of a query share (the first one's, of a single pair), and the rest of each row."""
     known = [text for text in found if text is not None]
     if not known or any(text.pair is None for text in known):
-        return None, [text and text.text for text in found]
+        return None, [None if text is None else text.text for text in found]
     if len({text.text for text in known}) == 1:
-        return known[0].text, [text and text.pair for text in found]
+        return known[0].text, [None if text is None else text.pair for text in found]
     if len({text.pair for text in known}) == 1:
-        return known[0].pair, [text and text.text for text in found]
-    return None, [text and f"{text.text} / {text.pair}" for text in found]
+        return known[0].pair, [None if text is None else text.text for text in found]
+    return None, [None if text is None else f"{text.text} / {text.pair}" for text in found]

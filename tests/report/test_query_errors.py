@@ -13,7 +13,7 @@ import pytest
 
 from crild_tui.runs.error_parts import full_parts
 from engine.report.error_tables import error_notes
-from engine.report.predictions import Answers, ModelAnswers
+from engine.report.predictions import Answers, ModelAnswers, RowText
 from engine.report.query_errors import RankingErrors, ranking_errors
 from engine.report.row_file import queries_csv
 from engine.report.student_errors import student_errors
@@ -165,3 +165,29 @@ def test_a_teacher_without_answers_has_no_figures(tmp_path: Path) -> None:
     found = ranking(run_dir)
     assert (found.teacher_mrr, found.worst[0].teacher_ndcg) == (None, None)
     assert any("RR 33.33, nDCG 50.00" in line for line in lines(run_dir))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "query", "best"),
+    [
+        ([("q", "a"), ("q", "b"), ("q", "c")], "q", "b"),
+        ([("a", "q"), ("b", "q"), ("c", "q")], "q", "b"),
+        ([("a", None), ("b", None), ("c", None)], None, "b"),
+        ([("a", "x"), ("b", "y"), ("c", "z")], None, "b / y"),
+    ],
+)
+def test_the_query_is_the_text_that_its_rows_share(pairs: Any, query: str | None, best: str) -> None:
+    texts = {f"dev-{index}": RowText(*pair) for index, pair in enumerate(pairs)}
+    first = ranking_errors(model((0.9, 0.5, 0.1, 0.9, 0.5, 0.1)), None, texts, "mrr").worst[0]
+    assert (first.query, first.best.text) == (query, best)
+
+
+def test_without_any_relevant_row_no_query_counts(tmp_path: Path) -> None:
+    run_dir = a_run(tmp_path)
+    for name in ("student", "teacher"):
+        file = run_dir / "predictions" / f"{name}.jsonl"
+        rows = [{**json.loads(line), "label": 0.0} for line in file.read_text().splitlines()]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = ranking(run_dir)
+    assert (found.queries, found.without_relevant, found.mrr, found.teacher_ndcg, found.worst) == (0, 4, 0.0, 0.0, ())
+    assert not any("perfectly" in line for line in lines(run_dir))
