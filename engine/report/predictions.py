@@ -146,7 +146,7 @@ def _answers(path: Path, rows: Sequence[Mapping[str, Any]]) -> Answers:
             return Answers(dev, classes, labels, answers, groups=groups, scores=scores)
         return Answers(dev, (), _scores(rows, "label"), _scores(rows, "prediction"), groups=groups, scores=scores)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        sentence = "has rows without a label or without an answer"
+        sentence = "has rows whose label or answer, or of a ranking query or score, is missing or cannot be read"
         raise RunError(sentence, kind="bad-predictions", file=str(path)) from error
 
 
