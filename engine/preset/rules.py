@@ -291,7 +291,7 @@ def _augment(augment: Augment) -> Iterator[Fault]:
         yield Fault(("data.augment.model", "data.augment.words"), sentence, "masked-words-without-model")
     for key in ("model", "revision", "top"):
         if augment.words != "mlm" and getattr(augment, key) is not None:
-            sentence = f'{key} is for words = "mlm"; "{augment.words}" needs no model'
+            sentence = f'{key} is for words = "mlm", and "{augment.words}" needs no model: leave it out'
             yield Fault((f"data.augment.{key}", "data.augment.words"), sentence, "option-of-masked-words")
 
 

@@ -169,6 +169,34 @@ def test_the_classes_of_objects_ranks_and_named_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.csv", "text,probability_,probability_pos\na,0.5,0.5\n", None),
+        ("a.csv", "text,predicted_probability_ ,predicted_probability_pos\na,0.5,0.5\n", None),
+        ("a.jsonl", '{"probabilities": {"a": 1}}\n{"probabilities": {"": 0.5, "b": 0.5}}\n', 2),
+    ],
+    ids=["column", "white space", "object"],
+)
+def test_a_class_without_a_name_is_refused_and_not_written_into_the_preset(
+    tmp_path: Path, name: str, text: str, line: int | None
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError) as caught:
+        answer_classes(Teacher(answers=str(tmp_path / name)))
+    assert (caught.value.kind, caught.value.line) == ("class-without-name", line)
+    assert "probabilit" in caught.value.sentence
+    named = Teacher(answers=str(tmp_path / name), columns=AnswerColumns(classes={"": "x", "pos": "y"}))
+    with pytest.raises(DataError) as caught:
+        answer_classes(named)
+    assert caught.value.kind == "class-without-name"
+
+
+def test_white_space_in_a_column_of_classes_names_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,pos\nb, \nc,neg\n")
+    assert answer_classes(Teacher(answers=str(tmp_path / "a.csv"))) == ("neg", "pos")
+
+
+@pytest.mark.parametrize(
     ("text", "kind"),
     [
         ("text,pos,neg\na,0.5,0.5\n", "no-class-names"),
