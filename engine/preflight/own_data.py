@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import DataError
+from engine.errors import DataError, ModelError
+from engine.models.problem_types import teacher_without_head
 from engine.preset.load import Loaded
 from engine.preset.text import plain
 
@@ -35,13 +36,14 @@ def recognised_task(loaded: Loaded, task: Task) -> tuple[Task, tuple[str, ...]]:
 
     is_own, teacher = task is loaded.preset.task, loaded.preset.teacher
     named = teacher.model != "scratch" and teacher.finetune is None
-    classes = partial(_classes_of, teacher) if is_own and named else None
+    classes = partial(_classes_of, teacher, task.display_name) if is_own and named else None
     found = recognised(task, by_name_alone=loaded.names_data and is_own, classes=classes)
     return found.task, found.notes
 
 
-def _classes_of(teacher: Teacher) -> tuple[str, Sequence[str]]:
-    """What the teacher is called, and the classes that it knows. Raises DataError and ModelError where it doesn't name them."""
+def _classes_of(teacher: Teacher, task: str) -> tuple[str, Sequence[str]]:
+    """What the teacher of a task is called, and the classes that it knows. Raises DataError and ModelError where it doesn't name
+    them."""
     if teacher.answers is not None:
         from engine.data.answer_classes import answer_classes
 
@@ -50,12 +52,16 @@ def _classes_of(teacher: Teacher) -> tuple[str, Sequence[str]]:
         except DataError as error:
             key = error.key or "teacher.answers"
             raise DataError(error.sentence, kind=error.kind, file=error.file, line=error.line, key=key) from None
-    if teacher.labels is not None:
-        return "teacher.labels", teacher.labels
     from engine.preflight.model_facts import model_facts
 
     facts = model_facts(teacher.named, teacher.revision)
-    if facts is None or facts.labels is None or len(facts.labels) < 2:
+    if facts is not None and not facts.has_head("classification"):
+        file = plain(str(facts.folder / "config.json"))
+        sentence = teacher_without_head(teacher.named, task)
+        raise ModelError(sentence, kind="teacher-without-head", file=file, key="teacher.model")
+    if teacher.labels is not None:
+        return "teacher.labels", teacher.labels
+    if facts is None or facts.labels is None or len(facts.labels) < 2 or not all(facts.labels):
         why = "is not on this machine" if facts is None else "doesn't name its classes"
         sentence = (
             f"the training rows have no labels, and the teacher {plain(teacher.named)} {why}: name them, --set "

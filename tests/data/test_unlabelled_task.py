@@ -20,7 +20,7 @@ from engine.data.overview import overview
 from engine.data.recognition import recognised
 from engine.errors import DataError
 from engine.preset.load import load_preset
-from engine.preset.schema import AnswerColumns, Files, Task, Teacher
+from engine.preset.schema import AnswerColumns, Columns, Files, Task, Teacher
 
 DEV = ("text,label", "a fine one,pos", "a bad one,neg")
 TRAIN = ("text", "first row", "second row", "third row")
@@ -60,6 +60,72 @@ def test_rows_without_labels_have_the_teachers_classes_and_devs_columns(tmp_path
     assert Examples.of(data.train).labels is None
     assert [row.label for row in data.dev["dev"]] == [1, 0]
     assert len(data.train) == len(train) - 1
+
+
+@pytest.mark.parametrize(
+    ("train", "keys"),
+    [
+        (TRAIN, {}),
+        (("text,source,lang", "first row,web,en", "second row,web,de"), {}),
+        (("text,grade", "first row,", "second row,"), {}),
+        (TRAIN, {"kind": "classification", "text": "text"}),
+    ],
+    ids=["one column", "other columns", "an empty column", "a complete task"],
+)
+def test_naming_the_column_of_devs_labels_leaves_the_training_rows_without(
+    tmp_path: Path, train: Sequence[str], keys: dict[str, Any]
+) -> None:
+    """The message about an unclear dev file asks for it."""
+    dev = ("text,grade,lang", "a fine one,pos,en", "a bad one,neg,de")
+    if train == TRAIN and not keys:
+        with pytest.raises(DataError) as caught:
+            read(task_of(tmp_path, TRAIN, dev))
+        assert (caught.value.kind, caught.value.file) == ("no-candidate-column", str(tmp_path / "dev.csv"))
+        assert "task.columns.label" in caught.value.sentence
+        assert "class_names" not in caught.value.sentence, "dev must have labels"
+    own = {"label": "grade", **{key: value for key, value in keys.items() if key == "text"}}
+    kind = {key: value for key, value in keys.items() if key == "kind"}
+    task = read(task_of(tmp_path, train, dev, columns=Columns(**own), **kind))
+    data = load_task(task)
+    assert Examples.of(data.train).labels is None
+    assert [row.label for row in data.dev["dev"]] == [1, 0]
+
+
+def test_a_named_column_that_neither_file_has_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read(task_of(tmp_path, ("text,label", "first row,pos", "second row,neg"), columns=Columns(label="lable")))
+    assert caught.value.kind == "no-such-column"
+    labelled = ("text,verdict", "first row,pos", "second row,neg")
+    assert read(task_of(tmp_path, labelled, labelled, columns=Columns(label="verdict"))).class_names is None
+
+
+@pytest.mark.parametrize(
+    ("train", "kind"),
+    [
+        (TRAIN, "single-column"),
+        (("text,source,lang", "first row,web,en", "second row,web,de"), "no-candidate-column"),
+        (("text,class,target", "first row,web,en", "second row,web,de"), "several-candidate-columns"),
+        (("text,label", "first row,", "second row,"), "missing-label"),
+        (("text,note", *(f"row {number},the note {number}" for number in range(120))), "too-many-classes"),
+    ],
+    ids=["one column", "no label", "several", "an empty column", "notes"],
+)
+def test_who_has_no_labels_is_told_what_leads_to_a_run(tmp_path: Path, train: Sequence[str], kind: str) -> None:
+    task = task_of(tmp_path, train)
+    with pytest.raises(DataError) as caught:
+        recognised(task, by_name_alone=True)
+    assert caught.value.kind == kind
+    facts = ("task.class_names", "task.files.dev", "teacher.finetune=false", "teacher.answers")
+    assert all(fact in caught.value.sentence for fact in facts)
+    named = task.model_copy(update={"class_names": ["neg", "pos"]})
+    assert Examples.of(load_task(recognised(named, by_name_alone=True).task).train).labels is None, "it does"
+
+
+def test_labels_that_are_there_are_not_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        recognised(task_of(tmp_path, ("text,label", "first row,pos", "second row,")), by_name_alone=True)
+    assert caught.value.kind == "missing-label"
+    assert "task.class_names" not in caught.value.sentence
 
 
 @pytest.mark.parametrize(
