@@ -24,6 +24,7 @@ from engine.data.label_columns import (
     natural,
     several_labels,
 )
+from engine.data.text_columns import TextColumns, text_columns
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
 from engine.preset.kinds import KINDS, WORD_LABELS, Kind
@@ -139,6 +140,24 @@ def _lacks_labels(task: Task, table: Table, named: set[str]) -> bool:
     if all(normal(name) in TEXTS | PAIRED or name in empty for name in others) or len(others) == 1:
         return True
     return any(normal(name) in LABELS and name not in set(others) - empty for name in _dev_columns(task, table))
+
+
+def unlabelled_texts(task: Task) -> TextColumns | None:
+    """The columns of the texts of a custom task whose training file has no labels; None where it seems to have some.
+
+    Raises DataError as reading the head of the file does, and where it is unclear which columns are the texts.
+    """
+    if task.name != "custom" or task.files is None:
+        return None
+    own = task.columns
+    table = read_table_head(Path(task.files.train))
+    names = list(table.values)
+    named = set() if own is None else own.model_fields_set
+    is_other = is_conll(Path(table.path)) or (len(names) == 1 and _is_joined(names[0]))
+    if is_other or not len(table) or (task.class_names is None and not _lacks_labels(task, table, named)):
+        return None
+    text, pair = (getattr(own, role) if role in named else None for role in ("text", "pair"))
+    return text_columns(names, Path(table.path), text=text, pair=pair, choose="--set task.columns.text=COLUMN")
 
 
 def _may_lack_labels(task: Task, path: Path, named: set[str]) -> bool:
@@ -413,9 +432,14 @@ def _switches(values: Sequence[Any]) -> bool:
     return {str(value).strip().lower() for value in values} <= SWITCHES.keys()
 
 
+def _is_joined(name: str) -> bool:
+    """Whether the only column of a file seems to be several ones, which something else separates."""
+    return any(mark in name for mark in ";\t,|")
+
+
 def _single_column(table: Table, name: str) -> DataError:
     hint = ""
-    if any(mark in name for mark in ";\t,|"):
+    if _is_joined(name):
         hint = "; the columns seem to be separated by another character than the file's ending says"
     way_out = f". For rows without labels: {_WITHOUT_LABELS}"
     sentence = f"the file has one column, {shown(name)}, and a task needs two: a text and its label{hint or way_out}"
