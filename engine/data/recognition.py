@@ -41,8 +41,6 @@ _WITHOUT_LABELS = (
     "teacher.answers=FILE"
 )
 """What leads to a run on rows without labels."""
-_NOT_WITHOUT = frozenset(("one-hot-labels", "several-labels"))
-"""Errors about a column of labels that has some."""
 FEW_ROWS = 10
 """Rows for each class on average, below which many different labels are not taken for classes unless the user says so."""
 _SHOWN_CLASSES = 6
@@ -99,7 +97,8 @@ def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | No
     try:
         columns, switches = _columns(task, table, named, by_name_alone=by_name_alone)
     except DataError as error:
-        raise _or_without_labels(error, task) from None
+        is_of_label = error.key == "task.columns.label" and error.kind != "one-hot-labels"
+        raise (_or_without_labels(error, task) if is_of_label else error) from None
     check_table(path, [*columns.values(), *switches])
     if by_name_alone or any(role not in named and name != role for role, name in columns.items()):
         from engine.preset.schema import Columns
@@ -113,7 +112,9 @@ def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | No
         try:
             changes["kind"], note = _kind(task, table, columns.get("label"))
         except DataError as error:
-            raise _or_without_labels(error, task, is_empty=columns.get("label") in _empty(table)) from None
+            label = columns.get("label", "")
+            is_guess = "label" not in named and normal(label) not in LABELS
+            raise (_or_without_labels(error, task) if is_guess or label in _empty(table) else error) from None
         notes.append(note)
     if "pair" in columns and "group" not in named and (hint := _ranking_hint(table, columns["text"])) is not None:
         notes.append(hint)
@@ -154,7 +155,12 @@ def unlabelled_texts(task: Task) -> TextColumns | None:
     names = list(table.values)
     named = set() if own is None else own.model_fields_set
     is_other = is_conll(Path(table.path)) or (len(names) == 1 and _is_joined(names[0]))
-    if is_other or not len(table) or (task.class_names is None and not _lacks_labels(task, table, named)):
+    if (
+        is_other
+        or table.repeated_names
+        or not len(table)
+        or (task.class_names is None and not _lacks_labels(task, table, named))
+    ):
         return None
     text, pair = (getattr(own, role) if role in named else None for role in ("text", "pair"))
     return text_columns(names, Path(table.path), text=text, pair=pair, choose="--set task.columns.text=COLUMN")
@@ -181,10 +187,9 @@ def _dev_columns(task: Task, table: Table) -> set[str]:
     return dev.values.keys() - _empty(dev)
 
 
-def _or_without_labels(error: DataError, task: Task, *, is_empty: bool = False) -> DataError:
-    """The error, with what there is to do where it is no accident that no column has labels; `is_empty` where one has none."""
-    is_of_labels = error.kind == "too-many-classes" or error.key == "task.columns.label" or is_empty
-    if task.kind not in (None, "classification") or not is_of_labels or error.kind in _NOT_WITHOUT:
+def _or_without_labels(error: DataError, task: Task) -> DataError:
+    """The error, with what there is to do where it is no accident that no column has labels."""
+    if task.kind not in (None, "classification"):
         return error
     sentence = f"{error.sentence}. If the rows have no labels: {_WITHOUT_LABELS}"
     return DataError(sentence, kind=error.kind, file=error.file, line=error.line, key=error.key)

@@ -166,7 +166,9 @@ def test_the_students_tokenizer_reads_the_rows_that_answers_are_of(folder: Path)
     assert described("teacher.answers=answers.csv", "student.init=scratch")["unit"] == "words"
 
 
-@pytest.mark.parametrize("text", ["text;label\na;x\nb;y\n", "text,one,two\na,x,y\n", "text,label\na,x\nb,\n"])
+@pytest.mark.parametrize(
+    "text", ["text;label\na;x\nb;y\n", "text,one,two\na,x,y\n", "text,label\na,x\nb,\n", "text,text\na,b\n"]
+)
 def test_files_that_have_labels_are_refused_as_ever(texts: Path, text: str) -> None:
     (texts / "odd.csv").write_text(text)
     assert alone(refs=("kd", "odd.csv")) is None

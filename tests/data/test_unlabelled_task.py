@@ -106,9 +106,11 @@ def test_a_named_column_that_neither_file_has_is_a_mistake(tmp_path: Path) -> No
         (("text,source,lang", "first row,web,en", "second row,web,de"), "no-candidate-column"),
         (("text,class,target", "first row,web,en", "second row,web,de"), "several-candidate-columns"),
         (("text,label", "first row,", "second row,"), "missing-label"),
+        (("text,note", "first row,a", "second row,"), "missing-label"),
+        (("text,note", "first row,['a']", "second row,['a']"), "several-labels"),
         (("text,note", *(f"row {number},the note {number}" for number in range(120))), "too-many-classes"),
     ],
-    ids=["one column", "no label", "several", "an empty column", "notes"],
+    ids=["one column", "no label", "several", "an empty column", "a gap", "lists", "notes"],
 )
 def test_who_has_no_labels_is_told_what_leads_to_a_run(tmp_path: Path, train: Sequence[str], kind: str) -> None:
     task = task_of(tmp_path, train)
@@ -121,10 +123,19 @@ def test_who_has_no_labels_is_told_what_leads_to_a_run(tmp_path: Path, train: Se
     assert Examples.of(load_task(recognised(named, by_name_alone=True).task).train).labels is None, "it does"
 
 
-def test_labels_that_are_there_are_not_said_to_be_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("train", "kind"),
+    [
+        (("text,label", "first row,pos", "second row,"), "missing-label"),
+        (("text,label", "first row,['a']", "second row,['b']"), "several-labels"),
+        (("text,label", *(f"row {number},the label {number}" for number in range(120))), "too-many-classes"),
+        (("text,a,b", "first row,1,0", "second row,0,1"), "one-hot-labels"),
+    ],
+)
+def test_labels_that_are_there_are_not_said_to_be_missing(tmp_path: Path, train: Sequence[str], kind: str) -> None:
     with pytest.raises(DataError) as caught:
-        recognised(task_of(tmp_path, ("text,label", "first row,pos", "second row,")), by_name_alone=True)
-    assert caught.value.kind == "missing-label"
+        recognised(task_of(tmp_path, train), by_name_alone=True)
+    assert caught.value.kind == kind
     assert "task.class_names" not in caught.value.sentence
 
 
