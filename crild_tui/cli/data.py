@@ -54,7 +54,9 @@ def data(
 
     refs, own = _with_method(files, settings or ())
     own = [*own, *unlabelled_settings(refs, own, unlabelled or ())]
-    loaded, missing, options = load_preset(refs, own), (), []
+    loaded = load_preset(refs, own)
+    missing: tuple[str, ...] = ()
+    options: list[str] = []
     try:
         loaded = completed(loaded)
     except (DataError, ModelError) as error:

@@ -185,8 +185,10 @@ def _tokenizer_problems(loaded: Loaded, model: str, facts: ModelFacts | None) ->
 
 def _headless(loaded: Loaded, key: str, model: str, facts: ModelFacts | None) -> Iterator[CrildError]:
     """A teacher that is to know the task and has no head for one."""
-    if facts is not None and not facts.has_head(loaded.preset.task.kind):
-        sentence = teacher_without_head(model, loaded.preset.task.display_name)
+    task = loaded.preset.task
+    kind = task.kind if task.name == "custom" else "classification"  # no other task has labels of words
+    if facts is not None and not facts.has_head(kind):
+        sentence = teacher_without_head(model, task.display_name)
         yield ModelError(sentence, kind="teacher-without-head", file=plain(str(facts.folder / "config.json")), key=key)
 
 
