@@ -61,7 +61,10 @@ def test_the_steps_of_earlier_stages_count() -> None:
     before = [started("teacher", 500, "teacher"), started("ild", 60), started("ild", 60)]
     late = course([*before, *EVENTS])
     assert late == [(7, 0.5), (8, 0.6), (9, 0.6), (10, 0.7)], "60 of 100 steps were the other stage's"
-    assert course([*before, *EVENTS, started("ild", 60), started("baseline", 900, "baseline"), started("more", 50)]) == late
+    assert (
+        course([*before, *EVENTS, started("ild", 60), started("baseline", 900, "baseline"), started("more", 50)])
+        == late
+    )
 
 
 def test_a_stage_that_ends_early_is_judged_to_its_end() -> None:
