@@ -14,7 +14,7 @@ from engine.sweep.spec import read_sweep
 
 SIZES = {"mrpc": 3668, "rte": 2490, "cola": 8551, "toy-entailment": 1}
 """Training examples; of the toy task only their ratio matters."""
-LONG = ("long-mrpc", "why-mrpc", "long-gpu", "long-sst2", "why-long-sst2")
+LONG = ("long-mrpc", "inputs-mrpc", "why-mrpc", "long-gpu", "long-sst2", "why-long-sst2")
 FEW_EPOCHS = {"few-sample-mrpc.toml": 9.0} | {f"{name}.toml": 14.0 for name in LONG}
 """Epochs over a few examples, all stages of the student together, where they are not 18."""
 ALL_EPOCHS = {"toy.toml": 3.0, "full-mrpc.toml": 14.0}
