@@ -31,7 +31,7 @@ class Packages(BuildHookInterface[Any]):
         if (file := self._commit()) is not None:
             build_data["force_include"][str(file)] = f"crild/_packages/{COMMIT}" if wheel else COMMIT
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - hatchling's
         """Called after each build: what was written for it goes."""
         self._note.unlink(missing_ok=True)
 

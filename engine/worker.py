@@ -171,7 +171,7 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
         from engine.data.overview import overview
         from engine.preset.load import load_preset
 
-        return overview(load_preset([arguments[0]]).preset, report=report)
+        return overview(load_preset([arguments[0]]).preset, texts_alone="texts" in arguments[1:], report=report)
     if name == "push":  # likewise
         from engine.models.hub_upload import upload
 

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crild.api.packages import use_packages
-from crild.api.run import Run, start
+from crild.api.run import Run, follow_queue, start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from crild_tui.runs.create import RunRequest
+    from engine.preset.load import Loaded
 
 
 def load_preset(
@@ -101,8 +104,55 @@ class Preset:
         """
         use_packages()
         from crild_tui.cli.follow.cell_display import tell
-        from crild_tui.runs.create import RunRequest, check_user_settings, checked, consent_of, create_runs
+        from crild_tui.runs.create import check_user_settings, consent_of, create_runs
         from engine.launch.start import start_engine
+
+        request, loaded = self._checked(name, runs_dir, trust_remote_code)
+        tell(loaded[0].notes, quiet=quiet)
+        tell(check_user_settings(), quiet=quiet)
+        consent = consent_of(request, loaded)
+        (run_dir,) = create_runs(request, loaded)
+        return start(Run(run_dir), lambda: start_engine(run_dir, consent=consent), detached=detached, quiet=quiet)
+
+    def run_chain(
+        self,
+        *then: Preset,
+        name: str | None = None,
+        detached: bool = False,
+        runs_dir: str | os.PathLike[str] | None = None,
+        trust_remote_code: bool = False,
+        quiet: bool = False,
+    ) -> list[Run]:
+        """Run this preset, then each of `then` with a student that starts as that of the run before, as `crild run --then`;
+        returns the runs in order.
+
+        Each preset is complete, with a method and settings of its own; what those after the first say about the student doesn't
+        count. `name` begins the first run's id; the others have their number behind it. Interrupting the kernel stops the present run
+        with a checkpoint and takes the others off the queue. Everything else is as in `run`. Raises CrildError for the first run that
+        doesn't finish; without its student, those after it fail, too.
+        """
+        use_packages()
+        from crild_tui.cli.follow.cell_display import tell
+        from crild_tui.runs.chain import create_chains, name_in_chain, start_queue
+        from crild_tui.runs.create import check_user_settings, consent_of
+
+        prepared = [
+            preset._checked(name_in_chain(name, number), runs_dir, trust_remote_code)
+            for number, preset in enumerate((self, *then), 1)
+        ]
+        tell([note for _, loaded in prepared for note in loaded[0].notes], quiet=quiet)
+        tell(check_user_settings(), quiet=quiet)
+        chain = [request for request, _ in prepared]
+        consent = consent_of(chain[0], [one for _, loaded in prepared for one in loaded])
+        runs = create_chains(chain, [loaded for _, loaded in prepared])
+        start_queue(runs, consent, chain=len(chain))
+        return follow_queue([Run(run_dir) for run_dir in runs], detached=detached, quiet=quiet)
+
+    def _checked(
+        self, name: str | None, runs_dir: str | os.PathLike[str] | None, trust: bool
+    ) -> tuple[RunRequest, list[Loaded]]:
+        """The request for a run of this preset, and the preset as it is checked and completed. Raises CrildError."""
+        from crild_tui.runs.create import RunRequest, checked
         from engine.record.paths import runs_dir as folder_of
 
         request = RunRequest(
@@ -111,14 +161,9 @@ class Preset:
             seeds=(),
             runs_dir=folder_of(None if runs_dir is None else os.fspath(runs_dir)),
             name=name,
-            trust=trust_remote_code,
+            trust=trust,
         )
-        loaded = checked(request, [self._loaded])
-        tell(loaded[0].notes, quiet=quiet)
-        tell(check_user_settings(), quiet=quiet)
-        consent = consent_of(request, loaded)
-        (run_dir,) = create_runs(request, loaded)
-        return start(Run(run_dir), lambda: start_engine(run_dir, consent=consent), detached=detached, quiet=quiet)
+        return request, checked(request, [self._loaded])
 
     def _absolute(self, source: str) -> str:
         """A source as it is meant in any folder, to name the run after it."""

@@ -313,6 +313,26 @@ def start(run: Run, engine: Callable[[], object], *, detached: bool, quiet: bool
     return run._start(engine, detached=detached, quiet=quiet)
 
 
+def follow_queue(runs: list[Run], *, detached: bool, quiet: bool) -> list[Run]:
+    """Follow the runs of a queue to their end, one after the other, unless `detached`; returns them.
+
+    Interrupting the kernel stops the present run with a checkpoint and takes the others off the queue. Raises CrildError for the first
+    that doesn't finish.
+    """
+    from crild_tui.cli.follow.foreground import take_off_queue
+    from engine.record.states import ENDED
+
+    for number, run in enumerate([] if detached else runs):
+        try:
+            run.wait(quiet=quiet)
+        except KeyboardInterrupt:
+            take_off_queue([each.path for each in runs[number:]])
+            if run.state not in ENDED:
+                run._stop_for_interrupt(_display(run.path, quiet=quiet))
+            raise
+    return runs
+
+
 def run_dir_of(run: Run | str | os.PathLike[str], runs_dir: str | os.PathLike[str] | None = None) -> Path:
     """The directory of a run, or of one that is named as for `open_run`."""
     return run.path if isinstance(run, Run) else open_run(run, runs_dir=runs_dir).path

@@ -32,45 +32,71 @@ def data(
 ) -> None:
     """Show data as a run would read it: rows, classes, lengths, repeated rows, what looks wrong, examples.
 
-    Lengths are in tokens if the teacher's tokenizer is on this machine, else in words. Nothing is trained.
+    Lengths are in tokens if the teacher's tokenizer is on this machine, else in words. Nothing is trained. Of rows without
+    labels, it shows the texts, and says what a run on them needs.
 
     \b
     crild data tickets.csv
     crild data tickets.csv --set task.columns.label=team
     crild data tickets.csv --unlabelled more.csv
     crild data mine.toml
+    crild data texts.csv --set teacher.answers=answers.csv
     """
     import tempfile
     from pathlib import Path
 
     from crild_tui.cli.follow.tools import run_tool
-    from crild_tui.runs.create import unlabelled_settings, with_method
-    from engine.errors import RunError
-    from engine.preflight.own_data import completed
+    from crild_tui.runs.create import unlabelled_settings
+    from engine.errors import DataError, ModelError, RunError
+    from engine.preflight.own_data import completed, texts_alone
     from engine.preset.load import load_preset
     from engine.preset.write import dump
 
-    refs = with_method(files)
-    own = [*(settings or ()), *unlabelled_settings(refs, settings or (), unlabelled or ())]
-    loaded = completed(load_preset(refs, own))
+    refs, own = _with_method(files, settings or ())
+    own = [*own, *unlabelled_settings(refs, own, unlabelled or ())]
+    loaded = load_preset(refs, own)
+    missing: tuple[str, ...] = ()
+    options: list[str] = []
+    try:
+        loaded = completed(loaded)
+    except (DataError, ModelError) as error:
+        if (texts := texts_alone(loaded, error)) is None:
+            raise
+        loaded, missing, options = texts.loaded, texts.missing, ["texts"]
     terminal.say(*loaded.notes)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
         file = Path(folder) / "preset.toml"
         file.write_text(dump(loaded.preset), encoding="utf-8")
-        result = run_tool("data", [str(file)])
+        result = run_tool("data", [str(file), *options])
     if not isinstance(result, dict) or not isinstance(result.get("splits"), list):
         raise RunError("the engine's answer has no splits", kind="invalid-engine-answer")
+    result["missing"] = list(missing)
     if as_json:
         terminal.show_json(result)
     else:
         terminal.show_parts(_parts(result))
 
 
+def _with_method(files: Sequence[str], settings: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The presets with a method that goes with the settings where none is named, which decides nothing of what is shown."""
+    from crild_tui.runs.create import with_method
+
+    refs, keys = with_method(files), {setting.partition("=")[0].strip() for setting in settings}
+    if refs == list(files):
+        return refs, list(settings)
+    if "teacher.answers" in keys:
+        return ["answers", *files], list(settings)
+    untrained = ["teacher.finetune=false"] if "task.class_names" in keys else []
+    return refs, [*untrained, *settings]
+
+
 def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     """The overview as sentences and tables."""
     splits: Sequence[Mapping[str, Any]] = result["splits"]
     unit, most = result.get("unit"), result.get("max_length")
-    yield f"{result.get('task')}: {result.get('kind')}, measured by {result.get('metric')}"
+    missing: Sequence[str] = result.get("missing") or ()
+    what = "texts without labels" if missing else f"{result.get('kind')}, measured by {result.get('metric')}"
+    yield f"{result.get('task')}: {what}"
     yield ""
     names = ("rows", "repeated", "median", "95 %", "longest", f"over {most}", "unknown")
     columns = [("split", "left"), *((name, "right") for name in names)]
@@ -79,10 +105,11 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     if unit == "tokens":
         yield f"lengths in tokens of {result.get('tokenizer')}, special tokens included; longer texts are cut at {most}"
     else:
-        yield f"lengths in words, as the teacher's tokenizer is not on this machine; max_length = {most} counts tokens"
+        yield f"lengths in words, as the tokenizer is not on this machine; max_length = {most} counts tokens"
     yield ""
-    yield from _labels(result, splits)
-    yield ""
+    if not missing:
+        yield from _labels(result, splits)
+        yield ""
     for example in result.get("examples") or ():
         label = "without label" if example.get("label") is None else example["label"]
         named = (", ".join(map(str, label)) or "no label") if isinstance(label, list) else label
@@ -90,12 +117,18 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     for example in (example for entry in inputs for example in entry.get("examples") or ()):
         yield f"without label: {_texts(example)}"
     yield ""
-    for note in result.get("notes") or ():
+    notes, findings = (result.get(key) or () for key in ("notes", "findings"))
+    for note in notes:
         yield str(note)
-    for finding in result.get("findings") or ():
+    for finding in findings:
         severity = finding.get("severity")
         words = {"warning": "warning: ", "refusal": "refused: "}.get(str(severity), "")
         yield f"{words}{finding.get('sentence')}"
+    if missing:
+        if notes or findings:
+            yield ""
+        yield "To train on these rows, give them labels in a column of their own, or add:"
+        yield from (f"- {sentence}" for sentence in missing)
 
 
 def _split_row(split: Mapping[str, Any]) -> list[str]:

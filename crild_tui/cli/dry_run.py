@@ -18,17 +18,33 @@ if TYPE_CHECKING:
     from engine.user.consent import Consent
 
 
-def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -> int:
-    """Print what the runs would do, and create none. Returns the exit code: 3 when something is missing, else 0."""
-    plan = plan_of(loaded[0], consent_of(request, loaded))
-    seeds = [one.preset.seed for one in loaded]
-    missing = [str(item) for item in _items(plan.get("missing"))]
+def show_plans(chain: Sequence[RunRequest], loaded: Sequence[Sequence[Loaded]], *, as_json: bool) -> int:
+    """Print what the runs of each request would do, and create none. Returns the exit code: 3 when something is missing, else 0."""
+    plans = [plan_of(ones[0], consent_of(request, ones)) for request, ones in zip(chain, loaded, strict=True)]
+    seeds = [[one.preset.seed for one in ones] for ones in loaded]
     if as_json:
-        terminal.show_json({**plan, "seeds": seeds, "runs_dir": str(request.runs_dir)})
-        return 3 if missing else 0
-    task = loaded[0].preset.task.display_name
-    terminal.sentence(f"{task} by {method_of(request.presets) or 'labels'}: {_runs(seeds)} in {request.runs_dir}")
-    terminal.sentence()
+        documents = [
+            {**plan, "seeds": own, "runs_dir": str(request.runs_dir)}
+            for plan, own, request in zip(plans, seeds, chain, strict=True)
+        ]
+        terminal.show_json(documents[0] if len(chain) == 1 else documents)
+    else:
+        for number, (plan, own, request, ones) in enumerate(zip(plans, seeds, chain, loaded, strict=True), 1):
+            heading = f"{number} of {len(chain)}: " if len(chain) > 1 else ""
+            task, method = ones[0].preset.task.display_name, method_of(request.presets) or "labels"
+            terminal.sentence(f"{heading}{task} by {method}: {_runs(own)} in {request.runs_dir}")
+            if number > 1:
+                terminal.sentence("its student starts as that of the run before; planned with one of the same shape")
+            terminal.sentence()
+            _show_plan(plan, request.runs_dir, own)
+            if number < len(chain):
+                terminal.sentence()
+        terminal.sentence("nothing was started (--dry-run)")
+    return 3 if any(_items(plan.get("missing")) for plan in plans) else 0
+
+
+def _show_plan(plan: Mapping[str, Any], runs_dir: Path, seeds: Sequence[int]) -> None:
+    """Print the stages of a plan, and what it says about models, device, disk and data."""
     rows = [_row(stage) for stage in _items(plan.get("stages")) if isinstance(stage, Mapping)]
     columns = [("stage", "left"), *((name, "right") for name in ("examples", "epochs", "steps", "time"))]
     if rows:
@@ -36,16 +52,14 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
         terminal.sentence()
     for line in _facts(plan):
         terminal.sentence(line)
-    for line in disk_lines(plan, request.runs_dir, len(seeds)):
+    for line in disk_lines(plan, runs_dir, len(seeds)):
         terminal.sentence(line)
     for line in _items(plan.get("notes")):
         terminal.sentence(str(line))
     for severity, line in _findings(plan):
         terminal.sentence(f"warning: {line}" if severity == "warning" else line)
-    for line in missing:
+    for line in _items(plan.get("missing")):
         terminal.sentence(f"missing: {line}")
-    terminal.sentence("nothing was started (--dry-run)")
-    return 3 if missing else 0
 
 
 def disk_lines(plan: Mapping[str, Any], runs_dir: Path, runs: int) -> list[str]:

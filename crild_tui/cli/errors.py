@@ -28,23 +28,27 @@ def errors(
     ] = None,
     mistakes: Annotated[
         bool,
-        typer.Option("--mistakes", help="List all rows that the student gets wrong, not those where the two disagree."),
+        typer.Option(
+            "--mistakes",
+            help="List all rows that the student gets wrong, not those where the two disagree, and no queries.",
+        ),
     ] = False,
-    rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Rows to print.")] = ROWS,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Rows, or queries, to print.")] = ROWS,
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write all these rows to a file, as CSV.",
+            help="Write all these rows, or queries, to a file, as CSV.",
             autocompletion=endings(".csv"),
         ),
     ] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Show what a run's student gets wrong: by class, confusions, calibration, disagreements with the teacher.
+    """Show what a run's student gets wrong: by class, confusions, calibration, disagreements with the teacher; of a ranking, the
+    queries that it ranks worst.
 
     \b
     crild errors tickets
@@ -70,9 +74,12 @@ def errors(
         )
     if output is not None:
         from crild_tui.runs.table_file import named_file, write_file
-        from engine.report.row_file import rows_csv
+        from engine.report.row_file import queries_csv, rows_csv
 
-        content = rows_csv(found, found.mistakes if mistakes or not found.has_teacher else found.disagreements)
+        if found.ranking is not None and not mistakes:
+            content = queries_csv(found.ranking.worst)
+        else:
+            content = rows_csv(found, found.mistakes if mistakes or not found.has_teacher else found.disagreements)
         terminal.say(write_file(named_file(output), content, overwrite=True))
 
 

@@ -89,7 +89,7 @@ def run(
     crild run crild tickets.csv      # your own data: a text and a label on each row
     crild run crild mnli --then rte  # RTE, by a student that was distilled on MNLI
     crild run crild tickets.csv --unlabelled more.csv
-    crild run mine.toml --dry-run
+    crild run mine.toml --dry-run    # with --then, the plan of each run
     crild run crild rte --slurm --partition gpu --gpus 1 --time 4:00:00
 
     \b
@@ -104,7 +104,6 @@ def run(
         RunRequest,
         check_user_settings,
         consent_of,
-        create_runs,
         load_presets,
         unlabelled_settings,
     )
@@ -114,7 +113,7 @@ def run(
     from engine.user.tracking import choose_trackers
 
     then = then or []
-    _check_then(then, {"--auto-batch": auto_batch, "--dry-run": dry_run, "--slurm": slurm or slurm_local})
+    _check_then(then, {"--auto-batch": auto_batch, "--slurm-local": slurm_local})
     choose_trackers(track, none=no_track)
     jobs = job_request(
         folder_of(runs_dir), slurm=slurm, local=slurm_local, partition=partition, account=account, gpus=gpus, cpus=cpus,
@@ -135,7 +134,7 @@ def run(
     )
     chain = chains.requests(request, then)
     loaded = load_presets(request, to_run=not dry_run)
-    later = [load_presets(each) for each in chain[1:]]
+    later = [load_presets(each, to_run=not dry_run) for each in chain[1:]]
     terminal.say(*loaded[0].notes, *(note for each in later for note in each[0].notes), quiet=quiet)
     if auto_batch:
         from crild_tui.cli.auto_batch import with_batch_size
@@ -143,16 +142,16 @@ def run(
         request = with_batch_size(request, loaded[0], rank=rank, quiet=quiet)
         loaded = load_presets(request, to_run=not dry_run)
     if dry_run:
-        from crild_tui.cli.dry_run import show_plan
+        from crild_tui.cli.dry_run import show_plans
 
-        raise typer.Exit(show_plan(loaded, request, as_json=as_json))
+        raise typer.Exit(show_plans(chain, chains.as_planned([loaded, *later]), as_json=as_json))
     terminal.say(*check_user_settings(), quiet=quiet)
     consent = consent_of(request, [*loaded, *(one for each in later for one in each)])
     if jobs is not None:
         from crild_tui.cli.slurm import print_submitted
 
-        runs = create_runs(request, loaded)
-        submit_new(runs, jobs, consent)
+        runs = chains.create_chains(chain, [loaded, *later])
+        submit_new([runs[number :: len(chain)] for number in range(len(chain))], jobs, consent)
         print_submitted(runs, as_json=as_json, quiet=quiet)
         return
     with foreground() as controls:
@@ -209,15 +208,9 @@ def _queue(
     """Run one run after the other, and follow each; returns the exit code. Each `chain` of them is one chain."""
     from crild_tui.cli.follow.foreground import follow, print_started, take_off_queue
     from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED
-    from crild_tui.runs.create import discard_runs
-    from engine.errors import CrildError
-    from engine.sweep.queue import enqueue
+    from crild_tui.runs.chain import start_queue
 
-    try:
-        queue = enqueue(runs, chain=chain, consent=consent)
-    except CrildError:
-        discard_runs(runs)  # without a queue nothing would ever start them
-        raise
+    queue = start_queue(runs, consent, chain=chain)
     controls.release()
     if detach:
         print_started(runs, as_json=as_json, queue=queue)

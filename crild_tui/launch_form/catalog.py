@@ -49,6 +49,8 @@ class Entry:
     """Why it cannot be read; such a preset can be chosen only to edit it."""
     copy: str | None = None
     """The user's file of the same name and content, which is not listed again."""
+    takes_task: bool = False
+    """Whether a complete one that comes with crild goes with another task too, as a method does."""
 
     @property
     def origin(self) -> str:
@@ -95,7 +97,10 @@ def _head(ref: str, names: Collection[str]) -> str:
 
 def known() -> list[Entry]:
     """The presets that come with crild."""
-    return [Entry(each.name, each.kind, each.description, each.path, own=False) for each in shipped()]
+    return [
+        Entry(each.name, each.kind, each.description, each.path, own=False, takes_task=each.takes_task)
+        for each in shipped()
+    ]
 
 
 def own_entries(here: Path) -> Iterator[Entry]:

@@ -13,7 +13,7 @@ from engine.errors import UsageError
 from engine.preset.kinds import KINDS, RANKINGS, Kind
 from engine.preset.load import Loaded
 from engine.preset.paths import normal
-from engine.preset.schema import Columns, Task
+from engine.preset.schema import Columns, Preset, Task
 from engine.preset.shipped import path_of
 from engine.preset.source_names import is_table
 from engine.preset.text import listed, plain, shown
@@ -55,6 +55,7 @@ def _text(loaded: Loaded, method: str, target: Path, settings: Sequence[str]) ->
     task = loaded.preset.task
     others = _others(loaded, settings, target.parent)
     top = {key: value for key, value in others.items() if not isinstance(value, dict)}
+    offers = _offers(loaded.preset)
     top = {"description": f"{task.display_name}, by {Path(method).stem}", **top}
     base = method if path_of(method) is not None else str(normal(Path(method).expanduser()))
     lines = [
@@ -67,24 +68,39 @@ def _text(loaded: Loaded, method: str, target: Path, settings: Sequence[str]) ->
         "[task]",
         'name = "custom"',
         *_task_lines(task, target.parent),
-        *_tables(others),
-        "",
-        "# What else people change first (crild presets show prints everything):",
-        "#",
-        "# [teacher]",
-        '# model = "bert-base-uncased"   # a hub id, or a folder',
-        "#",
-        "# [student]",
-        "# layers = 6                    # half of the teacher's when left out",
-        "#",
-        "# [train]",
-        "# epochs = 20                   # passes over the rows, for stages without their own",
-        "# batch_size = 32",
-        "#",
-        "# [baseline]",
-        "# enabled = true                # also train the same student on labels alone, to compare",
+        *_tables(others, offers),
+        *_offered({table: lines for table, lines in offers.items() if table not in others}),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _offers(preset: Preset) -> dict[str, dict[str, str]]:
+    """What people change first, by table and key, as commented lines; without what this preset cannot have."""
+    offers = {
+        "teacher": {"model": '# model = "bert-base-uncased"   # a hub id, or a folder'},
+        "student": {"layers": "# layers = 6                    # half of the teacher's when left out"},
+        "train": {
+            "epochs": "# epochs = 20                   # passes over the rows, for stages without their own",
+            "batch_size": "# batch_size = 32",
+        },
+        "baseline": {
+            "enabled": "# enabled = true                # also train the same student on labels alone, to compare"
+        },
+    }
+    if preset.teacher.answers is not None:  # a model would take its place, and the student has its own
+        del offers["teacher"], offers["student"]
+    if preset.task.class_names is not None:
+        del offers["baseline"]  # it learns from labels
+    return offers
+
+
+def _offered(offers: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """The lines of whole tables that are offered."""
+    if offers:
+        yield ""
+        yield "# What else people change first (crild presets show prints everything):"
+    for table, lines in offers.items():
+        yield from ("#", f"# [{table}]", *lines.values())
 
 
 def _others(loaded: Loaded, settings: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -120,14 +136,15 @@ def _written(value: object, folder: Path) -> object:
     return value if name == value else f"./{name}"
 
 
-def _tables(others: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of the tables, each with a header."""
+def _tables(others: Mapping[str, Any], offers: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """The lines of the tables, each with a header, and what is offered in them and not set."""
     tables = [(f"[{name}]", table) for name, table in others.items() if isinstance(table, dict) and name != "stage"]
     stages = [("[[stage]]", {"name": name, **keys}) for name, keys in others.get("stage", {}).items()]
     for header, table in (*tables, *stages):
         yield ""
         yield header
         yield from (_line(key, value) for key, value in table.items())
+        yield from (line for key, line in offers.get(header.strip("[]"), {}).items() if key not in table)
 
 
 def _task_lines(task: Task, folder: Path) -> list[str]:

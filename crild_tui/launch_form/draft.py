@@ -48,18 +48,19 @@ def choose(draft: Draft, entry: Entry) -> Draft:
     """The draft after an entry of the list was picked.
 
     A complete preset stands alone; a method keeps the chosen task; a task or data file joins the method ("crild" if a
-    shipped complete preset was chosen before). Picking a task or a part again removes it.
+    shipped complete preset was chosen before). Those for a teacher of the user's count as methods here: `answers` goes with
+    a data file. Picking a task or a part again removes it.
     """
     if entry.kind in ("task", "data"):
         if entry.ref == draft.task:
             return replace(draft, task=None)
         shipped = find(draft.main) if draft.main is not None else None
-        alone = draft.main is None or (shipped is not None and shipped.kind == "run")
+        alone = draft.main is None or (shipped is not None and shipped.kind == "run" and not shipped.takes_task)
         return replace(draft, task=entry.ref, main="crild" if alone else draft.main)
     if entry.kind in ("variant", "part"):
         others = tuple(ref for ref in draft.parts if ref != entry.ref)
         return replace(draft, parts=others if entry.ref in draft.parts else (*others, entry.ref))
-    if entry.kind == "method":
+    if entry.kind == "method" or entry.takes_task:
         return replace(draft, main=entry.ref)
     return replace(draft, main=entry.ref, task=None, parts=())
 

@@ -38,8 +38,8 @@ _HEAD = {
     "train": ("train.epochs", "train.batch_size", "train.learning_rate"),
 }
 _OF_FILES = (
-    "task.columns.text", "task.columns.pair", "task.columns.label", "task.kind", "task.files.dev", "task.dev_share",
-    "task.files.test",
+    "task.columns.text", "task.columns.pair", "task.columns.label", "task.kind", "task.class_names", "task.files.dev",
+    "task.dev_share", "task.files.test",
 )  # fmt: skip
 """Fields of a task from the user's files."""
 _STAGE = (
@@ -51,6 +51,7 @@ _HINTS = {
     "task.columns.pair": "recognised, or none",
     "task.files.dev": "a share of the training rows",
     "task.files.test": "none",
+    "task.class_names": "recognised",
     "task.dev_share": "0.2, without a dev file",
 }
 """What applies where a field of the task is left open."""

@@ -104,7 +104,8 @@ def _field(text: Text, field: Field, draft: Draft, examined: Examined, keys: Key
 
 def _entry(text: Text, entry: Entry) -> None:
     text.append(f"{printable(entry.ref)}  ", "bold")
-    text.append(f"{KINDS[entry.kind]}; {entry.origin}\n")
+    kind = f"{KINDS[entry.kind]}, or with a task or data of yours" if entry.takes_task else KINDS[entry.kind]
+    text.append(f"{kind}; {entry.origin}\n")
     text.append(printable(entry.problem or entry.description), "bold" if entry.problem else "")
 
 

@@ -12,6 +12,7 @@ from crild_tui.runs.create import RunRequest, create_run_of, data_alone, discard
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
     from engine.preset.schema import Preset
+    from engine.user.consent import Consent
 
 
 def requests(first: RunRequest, then: Sequence[str]) -> list[RunRequest]:
@@ -26,9 +27,14 @@ def requests(first: RunRequest, then: Sequence[str]) -> list[RunRequest]:
     for number, item in enumerate(then, 2):
         presets = tuple(word.strip() for word in item.split(","))
         methods = [ref for ref in made[-1].presets if not data_alone([ref])]
-        name = None if first.name is None else f"{first.name}-{number}"
-        made.append(replace(first, presets=(*(methods if data_alone(presets) else ()), *presets), name=name))
+        own = (*(methods if data_alone(presets) else ()), *presets)
+        made.append(replace(first, presets=own, name=name_in_chain(first.name, number)))
     return made
+
+
+def name_in_chain(name: str | None, number: int) -> str | None:
+    """What begins the id of a run of a chain, counted from 1."""
+    return name if name is None or number == 1 else f"{name}-{number}"
 
 
 def create_chains(chain: Sequence[RunRequest], loaded: Sequence[Sequence[Loaded]]) -> list[Path]:
@@ -54,6 +60,31 @@ def create_chains(chain: Sequence[RunRequest], loaded: Sequence[Sequence[Loaded]
         discard_runs(created)
         raise
     return created
+
+
+def start_queue(runs: Sequence[Path], consent: Consent, *, chain: int) -> str:
+    """Start the queue of runs that were just created, each `chain` of them one chain, and discard them if that fails; returns the
+    queue's id. Raises CrildError."""
+    from engine.errors import CrildError
+    from engine.sweep.queue import enqueue
+
+    try:
+        return enqueue(runs, chain=chain, consent=consent)
+    except CrildError:
+        discard_runs(runs)  # without a queue nothing would ever start them
+        raise
+
+
+def as_planned(loaded: Sequence[Sequence[Loaded]]) -> list[list[Loaded]]:
+    """The presets of a chain, by run and seed, as they can be planned before any of its students exists: all students have the shape
+    of the first."""
+    return [
+        [
+            replace(one, preset=one.preset.model_copy(update={"student": first.preset.student}))
+            for one, first in zip(of_run, loaded[0], strict=True)
+        ]
+        for of_run in loaded
+    ]
 
 
 def started_from(preset: Preset, run_dir: Path) -> Preset:

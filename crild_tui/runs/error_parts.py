@@ -15,6 +15,7 @@ from engine.report.error_tables import (
     confusion_sentence,
     error_notes,
     error_tables,
+    query_lines,
     rows_table,
 )
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.report.answered_rows import AnsweredRow
+    from engine.report.query_errors import RankingErrors
     from engine.report.result_table import ResultTable
     from engine.report.student_errors import StudentErrors
 
@@ -46,12 +48,15 @@ def brief_parts(errors: StudentErrors, run_dir: Path, *, ascii_only: bool = Fals
 def full_parts(
     errors: StudentErrors, *, most: int | None, width: int, mistakes: bool = False, ascii_only: bool = False
 ) -> Iterator[str | Table]:
-    """All classes, all confusions, calibration, and the first `most` disagreements (or `mistakes`, which are all there is without
-    a teacher) in `width` columns."""
+    """All classes, all confusions, calibration, and, in `width` columns, the first `most` queries of a ranking, else disagreements
+    (or `mistakes`, which are all there is without a teacher)."""
     for table in error_tables(errors, most=None):
         yield from _table(table, ascii_only=ascii_only)
         yield ""
     yield from _sentences(errors)
+    if errors.ranking is not None and not mistakes:
+        yield from _queries(errors.ranking, most, width)
+        return
     listed = errors.mistakes if mistakes or not errors.has_teacher else errors.disagreements
     if listed and most != 0:
         yield ""
@@ -61,6 +66,22 @@ def full_parts(
         yield f"{left_out:,} more rows"
     if listed and not errors.has_texts:
         yield "this run saved no texts: it was made by an earlier version of crild"
+
+
+def _queries(ranking: RankingErrors, most: int | None, width: int) -> Iterator[str]:
+    """The queries that are ranked worst: a line for the query, one for its figures, one for each row that is shown."""
+    worst = ranking.worst
+    if ranking.queries and not worst:
+        yield "every query is ranked perfectly"
+    for query in worst[:most]:
+        title, figures, rows = query_lines(query)
+        yield ""
+        yield text.shorten(one_line(title[:LONGEST]), width)
+        yield f"    {', '.join(figures)}"
+        yield from (f"    {name}: {text.shorten(one_line(row[:LONGEST]), width - len(name) - 6)}" for name, row in rows)
+    left_out = 0 if most is None else len(worst) - most
+    if left_out > 0:
+        yield f"{left_out:,} more {'query' if left_out == 1 else 'queries'}"
 
 
 def _rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,13 +49,22 @@ def job_request(
     return request
 
 
-def submit_new(runs: Sequence[Path], request: JobRequest, consent: Consent) -> list[Job]:
-    """Submit runs that were just created, and discard them if that fails. Raises CrildError."""
+def submit_new(groups: Sequence[Sequence[Path]], request: JobRequest, consent: Consent) -> None:
+    """Submit runs that were just created; those of a group wait until the jobs of the group before have ended.
+
+    If that fails, jobs that were submitted already are cancelled, and the runs without one discarded. Raises CrildError.
+    """
     from crild_tui.runs.create import discard_runs
+    from engine.launch.signals import stop
     from engine.launch.slurm_submit import submit
 
-    try:
-        return submit(runs, request, consent)
-    except CrildError:
-        discard_runs(runs)
-        raise
+    jobs: list[Job] = []
+    for number, runs in enumerate(groups):
+        try:
+            jobs = submit(runs, request, consent, after=jobs)
+        except CrildError:
+            for run_dir in (each for group in groups[:number] for each in group):
+                with contextlib.suppress(CrildError):  # it has ended by itself
+                    stop(run_dir)
+            discard_runs(each for group in groups[number:] for each in group)
+            raise

@@ -33,8 +33,8 @@ class SearchScreen(SweepDialog):
         #standing { max-height: 3; }
         #importance { height: auto; max-height: 2; color: $foreground-muted; }
         #chart { height: 1fr; min-height: 5; background: $surface; }
-        #table { height: 1fr; }
-        #below { height: auto; max-height: 6; }
+        #table { height: 1fr; min-height: 4; }
+        #below { height: auto; max-height: 50%; }
         &.-low #chart, &.-low #importance { display: none; }
     }
     """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from engine.data.answer_columns import answers_path, class_columns, class_name
 from engine.data.label_columns import MANY_CLASSES, natural
 from engine.data.row_stream import RowReader, format_of
-from engine.data.text_files import listed
+from engine.data.text_files import listed, shown
 from engine.errors import DataError
 from engine.preset.schema import Teacher
 
@@ -21,21 +22,27 @@ def answer_classes(teacher: Teacher) -> tuple[str, ...]:
     Raises DataError where nothing says which they are, or where there are too few or too many.
     """
     path = answers_path(teacher)
-    if teacher.columns is not None and teacher.columns.classes is not None:
-        return tuple(sorted(teacher.columns.classes, key=natural))
+    if teacher.columns is not None and (own := teacher.columns.classes) is not None:
+        if "" in own:
+            raise _without_name(f"column {shown(own[''])}", path)
+        return tuple(sorted(own, key=natural))
     found: set[str] = set()
     names: tuple[str, ...] = ()
     with RowReader(path, format_of(path) or "csv") as reader:
         for chunk in reader.chunks():
             names = chunk.columns
-            in_names, column = class_columns(names, teacher)
+            by_class, column = class_columns(names, teacher)
+            if "" in by_class:
+                raise _without_name(f"column {shown(by_class[''])}", path)
             if column is None or column not in names:
-                found.update(in_names)
+                found.update(by_class)
                 break
-            for value in chunk.values(column):
+            for line, value in zip(chunk.lines, chunk.values(column), strict=True):
                 if isinstance(value, Mapping):
-                    found.update(value)
-                elif value is not None and value != "":
+                    found.update(map(class_name, value))
+                    if "" in found:
+                        raise _without_name(f"a number in {shown(column)}", path, line)
+                elif value is not None and not (isinstance(value, str) and not value.strip()):
                     found.add(class_name(value))
     if not found:
         sentence = (
@@ -47,3 +54,8 @@ def answer_classes(teacher: Teacher) -> tuple[str, ...]:
         sentence = f"these answers know {len(found):,} class{'es' * (len(found) > 1)}: name those of the task, {_SET}"
         raise DataError(sentence, kind="odd-number-of-classes", file=str(path), key="task.class_names")
     return tuple(sorted(found, key=natural))
+
+
+def _without_name(what: str, path: Path, line: int | None = None) -> DataError:
+    sentence = f"{what} is of a class whose name is empty: give the class its name, or leave it out"
+    return DataError(sentence, kind="class-without-name", file=str(path), line=line, key="teacher.answers")

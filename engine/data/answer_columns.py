@@ -6,7 +6,7 @@ Imports no numpy: checks before a run ask for the classes.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -116,11 +116,13 @@ def _of_classes(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -
         if prefix + objects in names:
             return AnswerColumn(form, (prefix + objects,), spec.labels, nested=True)
         for before in (prefix + usual, prefix):
-            columns = tuple(before + name for name in spec.labels)
-            if there := [name for name in columns if name in names]:
+            there = _columns_of(spec.labels, names, before)
+            if there:
                 is_marked = before.endswith(usual)
-                others = [name for name in names if is_marked and name.startswith(before) and name not in there]
-                _refuse_others(names, before, others, spec, path)
+                used = set(there.values())
+                others = [name for name in names if is_marked and name.startswith(before) and name not in used]
+                _refuse_others(there, others, spec, path)
+                columns = tuple(there[name] for name in spec.labels)
                 _check(names, columns, path)
                 return AnswerColumn(form, columns, spec.labels)
     label = None if spec.kind == "multilabel" else _first(names, (_LABEL,))
@@ -133,33 +135,41 @@ def _of_classes(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -
     return AnswerColumn("label", (label,), spec.labels)
 
 
-def class_columns(names: Sequence[str], teacher: Teacher) -> tuple[list[str], str | None]:
-    """The classes by the names of the columns (`probability_CLASS`), or else the one column whose values name them: an object
+def class_columns(names: Sequence[str], teacher: Teacher) -> tuple[dict[str, str], str | None]:
+    """The column of each class by its name (`probability_CLASS`), or else the one column whose values name them: an object
     or a class; neither where nothing says so."""
     usual, objects = _before_and_object(teacher.values or "probabilities")
     own = teacher.columns
     if own is not None and own.label is not None:
-        return [], own.label
+        return {}, own.label
     for prefix in _PREFIXES:
         if prefix + objects in names:
-            return [], prefix + objects
-        if found := [name.removeprefix(prefix + usual) for name in names if name.startswith(prefix + usual)]:
-            return found, None
-    return [], None if teacher.values is not None else _first(names, (_LABEL,))
+            return {}, prefix + objects
+        if found := [name for name in names if name.startswith(prefix + usual)]:
+            return {class_name(name.removeprefix(prefix + usual)): name for name in found}, None
+    return {}, None if teacher.values is not None else _first(names, (_LABEL,))
 
 
 def class_name(value: Any) -> str:
-    """The class that a value of a column of classes names. Whole numbers, true and false count as such, however a program wrote
-    them, as in a column of labels."""
+    """The class that a value of a column of classes, a key of an object or the end of a column's name stands for. Whole numbers,
+    true and false count as such, however a program wrote them, as in a column of labels: "1.0" is the class 1."""
     name = str(value).strip()
     if name.lower() in ("true", "false"):
         return name.lower()
     return name.removesuffix(".0") if _WHOLE.fullmatch(name) else name
 
 
-def _refuse_others(names: Sequence[str], before: str, others: Sequence[str], spec: TaskSpec, path: Path) -> None:
+def _columns_of(classes: Sequence[str], names: Sequence[str], before: str) -> dict[str, str]:
+    """The column of each class that has one: by its own name, else by another way to write it (`class_name`)."""
+    ends = {name: name.removeprefix(before) for name in names if name.startswith(before)}
+    otherwise = {class_name(end): name for name, end in ends.items()}
+    found = {name: before + name if before + name in ends else otherwise.get(name) for name in classes}
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def _refuse_others(there: Mapping[str, str], others: Sequence[str], spec: TaskSpec, path: Path) -> None:
     """Raise DataError where only some of the classes have a column, or a class that the task lacks has one."""
-    lacking = [name for name in spec.labels if before + name not in names]
+    lacking = [name for name in spec.labels if name not in there]
     if lacking or others:
         has = f"column {shown(others[0])} is of none" if others else f"the class {listed(lacking)} has no column"
         sentence = (

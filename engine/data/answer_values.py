@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.answer_columns import AnswerColumn, class_name
+from engine.data.numbers import as_number
 from engine.data.row_stream import RowChunk
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
@@ -53,7 +54,7 @@ def _numbers(
     missing = np.zeros(len(values), bool)
     try:
         if not {bool, type(None)} & set(map(type, values)):
-            return np.array([float(value) for value in values], np.float64), missing
+            return np.array([as_number(value) for value in values], np.float64), missing
     except (TypeError, ValueError, OverflowError):
         pass
     for row, value in enumerate(values):
@@ -63,13 +64,13 @@ def _numbers(
         if not missing[row] and not _is_number(value):
             sentence = f"the answer {shown(value)} in column {shown(name)} is not a number"
             raise DataError(sentence, kind="answer-not-number", file=str(path), line=chunk.lines[row])
-    numbers = (0.0 if lacks else float(value) for value, lacks in zip(values, missing, strict=True))
+    numbers = (0.0 if lacks else as_number(value) for value, lacks in zip(values, missing, strict=True))
     return np.array(list(numbers), np.float64), missing
 
 
 def _is_number(value: Any) -> bool:
     try:
-        float(value)
+        as_number(value)
     except (TypeError, ValueError, OverflowError):
         return False
     return not isinstance(value, bool)
@@ -77,8 +78,8 @@ def _is_number(value: Any) -> bool:
 
 def _nested(chunk: RowChunk, columns: AnswerColumn, path: Path) -> Iterator[list[Any]]:
     """The numbers of each class in turn."""
-    rows = chunk.values(columns.names[0])
     known = set(columns.classes)
+    rows = [_by_class(value, known) for value in chunk.values(columns.names[0])]
     for row, value in enumerate(rows):
         if not isinstance(value, Mapping):
             if value is None:
@@ -94,6 +95,14 @@ def _nested(chunk: RowChunk, columns: AnswerColumn, path: Path) -> Iterator[list
             raise DataError(sentence, kind="other-classes", file=str(path), line=chunk.lines[row])
     for name in columns.classes:
         yield [row.get(name) for row in rows]
+
+
+def _by_class(value: Any, known: Set[str]) -> Any:
+    """An object whose keys are the names of classes where it writes them otherwise, as "1.0" for the class 1; all else as it is."""
+    if not isinstance(value, Mapping) or value.keys() <= known:
+        return value
+    named = {key if key in known else class_name(key): each for key, each in value.items()}
+    return named if len(named) == len(value) else value
 
 
 def _one_hot(chunk: RowChunk, columns: AnswerColumn, path: Path) -> npt.NDArray[np.float64]:

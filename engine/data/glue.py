@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.data.numbers import as_number
 from engine.data.spool import count
 from engine.data.tasks import DIAGNOSTIC, GLUE, TEST_SETS, GlueTask, GlueTestSet
 from engine.data.text_files import (
@@ -213,7 +214,7 @@ def _column(task: GlueTask, path: Path, names: list[str], name: str | None) -> i
 
 def _score(word: str, path: Path, line: int) -> float:
     try:
-        score = float(word)
+        score = as_number(word)
     except ValueError:
         score = float("nan")
     if not 0 <= score <= 5:

@@ -135,12 +135,22 @@ def _parts(value: Any, separator: str | None) -> Sequence[Any] | None:
 
 def _written_list(text: str) -> Any:
     """A list that was written as text, by JSON or Python; None where it is none."""
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, _python_list):
         try:
             return read(text.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return None
+
+
+def _python_list(text: str) -> Any:
+    """A list as Python writes it, in which `1_0` is the label of this name, as in a column of labels, and not 10."""
+    tree = ast.parse(text, mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+            written = ast.get_source_segment(text, node) or ""
+            node.value = written if "_" in written else node.value
+    return ast.literal_eval(tree)
 
 
 def _name(part: Any, names: Sequence[str] | None) -> str | None:

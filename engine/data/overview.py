@@ -24,10 +24,11 @@ from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_fi
 from engine.data.tokenizer_facts import TokenizerFacts
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskData
+from engine.data.unlabelled import texts_of
 from engine.preset.kinds import WORD_LABELS
 from engine.preset.regular_file import read_regular
-from engine.preset.schema import Preset, Stage, Teacher, UnlabelledFiles
-from engine.preset.source_names import cached_repository, is_path
+from engine.preset.schema import Preset, Stage, UnlabelledFiles
+from engine.preset.source_names import INIT_WORDS, cached_repository, is_path
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 
@@ -37,14 +38,16 @@ _CHUNK = 1024  # texts per call of the tokenizer
 _ANY = 2**31 - 1  # the model's embeddings are not looked at
 
 
-def overview(preset: Preset, *, report: Report = unreported) -> dict[str, Any]:
-    """What a preset's task holds, as plain data.
+def overview(preset: Preset, *, texts_alone: bool = False, report: Report = unreported) -> dict[str, Any]:
+    """What a preset's task holds, as plain data. With `texts_alone`, a custom task is read without labels: kind and metric are
+    None, and there are no classes.
 
-    Lengths are in tokens where the teacher's tokenizer is in a folder or in the hub's cache, else in words; `longer` counts
+    Lengths are in tokens where the teacher's tokenizer (the student's, where the teacher is a file of answers) is in a folder or in the hub's cache, else in words; `longer` counts
     the rows that are longer than `max_length` of that unit. Raises DataError as loading the data for a run does.
     """
-    data, task = load_task(preset.task, report=report), preset.task
-    reader = _reader(preset.teacher)
+    task = preset.task
+    data = texts_of(task, report=report) if texts_alone else load_task(task, report=report)
+    reader = _reader(preset)
     splits, findings = [], list(data_findings(data))
     for split, rows in _splits(data):
         tokens = None if reader is None else reader.read(rows, report, f"rows of {split}")
@@ -69,9 +72,9 @@ def overview(preset: Preset, *, report: Report = unreported) -> dict[str, Any]:
         findings += [finding for finding in found if finding not in findings]
     return {
         "task": data.spec.name,
-        "kind": data.spec.kind,
+        "kind": None if texts_alone else data.spec.kind,
         "classes": list(data.spec.labels),
-        "metric": data.spec.primary,
+        "metric": None if texts_alone else data.spec.primary,
         "max_length": task.max_length,
         "unit": "words" if reader is None else "tokens",
         "tokenizer": None if reader is None else reader.facts.source,
@@ -179,11 +182,11 @@ class _Reader:
         return int(np.count_nonzero(tokens.input_ids == self.facts.unknown)) / max(total, 1)
 
 
-def _reader(teacher: Teacher) -> _Reader | None:
-    """The teacher's tokenizer, if its tokenizer.json is on this machine and can be read; None for a file of answers."""
-    name = teacher.tokenizer or teacher.model
-    file = None if name in ("scratch", None) else _tokenizer_file(name)
-    if name is None or file is None:
+def _reader(preset: Preset) -> _Reader | None:
+    """The tokenizer that reads the training rows, if its tokenizer.json is on this machine and can be read."""
+    name = preset.teacher.tokenizer or preset.teacher.model or preset.student.init
+    file = None if name in INIT_WORDS else _tokenizer_file(name)
+    if file is None:
         return None
     from tokenizers import Tokenizer
 

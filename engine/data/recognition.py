@@ -24,6 +24,7 @@ from engine.data.label_columns import (
     natural,
     several_labels,
 )
+from engine.data.text_columns import TextColumns, text_columns
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
 from engine.preset.kinds import KINDS, WORD_LABELS, Kind
@@ -34,6 +35,12 @@ from engine.record.entities import names_entities
 if TYPE_CHECKING:
     from engine.preset.schema import Task
 
+_WITHOUT_LABELS = (
+    'name the classes, --set \'task.class_names=["one", "other"]\', a dev file with labels, --set task.files.dev=FILE, and a '
+    "teacher that knows the task already, --set teacher.model=MODEL --set teacher.finetune=false, or a file of its answers, --set "
+    "teacher.answers=FILE"
+)
+"""What leads to a run on rows without labels."""
 FEW_ROWS = 10
 """Rows for each class on average, below which many different labels are not taken for classes unless the user says so."""
 _SHOWN_CLASSES = 6
@@ -69,9 +76,11 @@ def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | No
     if task.files.dev is None and task.dev_share is None:
         changes["dev_share"] = DEV_SHARE
     is_named = {"text", "label"} <= named or {"text", "labels"} <= named
-    if task.kind is not None and (is_named or (not by_name_alone and task.kind != WORD_LABELS)):
-        return Recognised(task.model_copy(update=changes) if changes else task)
     path = Path(task.files.train)
+    if task.kind is not None and (is_named or (not by_name_alone and task.kind != WORD_LABELS)):
+        if task.class_names is None and classes is not None and _may_lack_labels(task, path, named):
+            return _without_labels(task, named, classes, by_name_alone=by_name_alone)
+        return Recognised(task.model_copy(update=changes) if changes else task)
     table = read_table_head(path)
     if (words := _word_columns(task, table, named)) is not None:
         _refuse_of_words(task)
@@ -85,7 +94,11 @@ def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | No
         return Recognised(task.model_copy(update=changes), (note,))
     if task.class_names is not None or (classes is not None and _lacks_labels(task, table, named)):
         return _without_labels(task.model_copy(update=changes), named, classes, by_name_alone=by_name_alone)
-    columns, switches = _columns(task, table, named, by_name_alone=by_name_alone)
+    try:
+        columns, switches = _columns(task, table, named, by_name_alone=by_name_alone)
+    except DataError as error:
+        is_of_label = error.key == "task.columns.label" and error.kind != "one-hot-labels"
+        raise (_or_without_labels(error, task) if is_of_label else error) from None
     check_table(path, [*columns.values(), *switches])
     if by_name_alone or any(role not in named and name != role for role, name in columns.items()):
         from engine.preset.schema import Columns
@@ -96,7 +109,12 @@ def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | No
     if not len(table) and (task.kind is None or task.files.dev is None):
         raise DataError("the file has column names but no rows", kind="no-rows", file=str(path))
     if task.kind is None:
-        changes["kind"], note = _kind(task, table, columns.get("label"))
+        try:
+            changes["kind"], note = _kind(task, table, columns.get("label"))
+        except DataError as error:
+            label = columns.get("label", "")
+            is_guess = "label" not in named and normal(label) not in LABELS
+            raise (_or_without_labels(error, task) if is_guess or label in _empty(table) else error) from None
         notes.append(note)
     if "pair" in columns and "group" not in named and (hint := _ranking_hint(table, columns["text"])) is not None:
         notes.append(hint)
@@ -110,19 +128,71 @@ def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | No
 
 
 def _lacks_labels(task: Task, table: Table, named: set[str]) -> bool:
-    """Whether a training file has no labels: no column could be theirs, or that of the dev set's labels is missing or empty."""
-    if task.kind not in (None, "classification") or {"label", "labels"} & named:
+    """Whether a file has no labels: no column could be theirs, or that of the dev set's labels is missing or empty."""
+    if task.kind not in (None, "classification") or "labels" in named:
         return False
+    empty = _empty(table)
+    if "label" in named:
+        label = str(getattr(task.columns, "label", None))
+        return label in empty or (label not in table.values and label in _dev_columns(task, table))
     others = [name for name in table.values if normal(name) not in IDS and name != getattr(task.columns, "id", None)]
-    empty = {name for name in others if len(table) and len(table.missing(name)) == len(table)}
     if any(normal(name) in LABELS and name not in empty for name in others):
         return False
     if all(normal(name) in TEXTS | PAIRED or name in empty for name in others) or len(others) == 1:
         return True
-    if task.files is None or task.files.dev in (None, table.path):
+    return any(normal(name) in LABELS and name not in set(others) - empty for name in _dev_columns(task, table))
+
+
+def unlabelled_texts(task: Task) -> TextColumns | None:
+    """The columns of the texts of a custom task whose training file has no labels; None where it seems to have some.
+
+    Raises DataError as reading the head of the file does, and where it is unclear which columns are the texts.
+    """
+    if task.name != "custom" or task.files is None:
+        return None
+    own = task.columns
+    table = read_table_head(Path(task.files.train))
+    names = list(table.values)
+    named = set() if own is None else own.model_fields_set
+    is_other = is_conll(Path(table.path)) or (len(names) == 1 and _is_joined(names[0]))
+    if (
+        is_other
+        or table.repeated_names
+        or not len(table)
+        or (task.class_names is None and not _lacks_labels(task, table, named))
+    ):
+        return None
+    text, pair = (getattr(own, role) if role in named else None for role in ("text", "pair"))
+    return text_columns(names, Path(table.path), text=text, pair=pair, choose="--set task.columns.text=COLUMN")
+
+
+def _may_lack_labels(task: Task, path: Path, named: set[str]) -> bool:
+    """`_lacks_labels` of a file that nothing else asks for: what is wrong with it shows when it is read."""
+    try:
+        return _lacks_labels(task, read_table_head(path), named)
+    except DataError:
         return False
+
+
+def _empty(table: Table) -> set[str]:
+    """The columns without a single value."""
+    return {name for name in table.values if len(table) and len(table.missing(name)) == len(table)}
+
+
+def _dev_columns(task: Task, table: Table) -> set[str]:
+    """The columns of the dev file that have values, where it is another file than this table's."""
+    if task.files is None or task.files.dev in (None, table.path):
+        return set()
     dev = read_table_head(Path(task.files.dev))
-    return any(normal(name) in LABELS and name not in set(others) - empty for name in dev.values)
+    return dev.values.keys() - _empty(dev)
+
+
+def _or_without_labels(error: DataError, task: Task) -> DataError:
+    """The error, with what there is to do where it is no accident that no column has labels."""
+    if task.kind not in (None, "classification"):
+        return error
+    sentence = f"{error.sentence}. If the rows have no labels: {_WITHOUT_LABELS}"
+    return DataError(sentence, kind=error.kind, file=error.file, line=error.line, key=error.key)
 
 
 def _without_labels(task: Task, named: set[str], classes: Classes | None, *, by_name_alone: bool) -> Recognised:
@@ -131,6 +201,7 @@ def _without_labels(task: Task, named: set[str], classes: Classes | None, *, by_
 
     assert task.files is not None
     path = Path(task.files.train)
+    whose, known = _class_names(task, classes)
     if task.files.dev is None:
         sentence = (
             "the rows have no labels, so that a share of them measures nothing: label some, a few hundred say, in a file of their "
@@ -147,7 +218,6 @@ def _without_labels(task: Task, named: set[str], classes: Classes | None, *, by_
             "training rows without labels are for texts with one class each, and this dev file has several labels"
         )
         raise DataError(sentence, kind="class-names-of-other-kind", file=dev.path, key="task.kind")
-    whose, known = _class_names(task, classes)
     own = {} if task.columns is None else task.columns.model_dump(exclude_unset=True)
     changes = {"kind": "classification", "class_names": list(known), "columns": Columns(**{**own, **columns})}
     found = task.model_copy(update=changes)
@@ -367,11 +437,16 @@ def _switches(values: Sequence[Any]) -> bool:
     return {str(value).strip().lower() for value in values} <= SWITCHES.keys()
 
 
+def _is_joined(name: str) -> bool:
+    """Whether the only column of a file seems to be several ones, which something else separates."""
+    return any(mark in name for mark in ";\t,|")
+
+
 def _single_column(table: Table, name: str) -> DataError:
     hint = ""
-    if any(mark in name for mark in ";\t,|"):
+    if _is_joined(name):
         hint = "; the columns seem to be separated by another character than the file's ending says"
-    way_out = "; rows without labels will do for a teacher that knows the task already, or a file of its answers"
+    way_out = f". For rows without labels: {_WITHOUT_LABELS}"
     sentence = f"the file has one column, {shown(name)}, and a task needs two: a text and its label{hint or way_out}"
     return DataError(sentence, kind="single-column", file=table.path)
 

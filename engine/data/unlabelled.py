@@ -22,7 +22,7 @@ from engine.data.stored_rows import Inputs, stored_inputs
 from engine.data.subset import drawn_rows
 from engine.data.text_columns import TextColumns, columns_of_task
 from engine.data.text_files import check_text, listed, shown
-from engine.data.types import Example, TaskData
+from engine.data.types import TEST, Example, TaskData, TaskSpec
 from engine.data.unlabelled_files import columns_of_file, file_format, files_of
 from engine.errors import DataError
 from engine.preset.text import plain
@@ -78,6 +78,27 @@ def unlabelled_inputs(
     facts = {"rows": len(own), "of_task": count, "training_rows": len(train)}
     findings.append(Finding(sentence, kind="share-of-task", severity="note", facts=facts))
     return Examples.joined([own, *[train] * times, drawn], "input"), tuple(findings), count
+
+
+def texts_of(task: Task, *, report: Report = unreported) -> TaskData:
+    """The texts of a custom task's files, which nothing can train on as they are: a task without classes, whatever columns of
+    labels there are. Rows without text are left out. Raises DataError for files and columns that cannot be read."""
+    from engine.preset.schema import UnlabelledFiles
+
+    assert task.files is not None
+    is_pair = columns_of_task(task)[1] is True
+    splits: dict[str, Examples] = {}
+    notes = []
+    for split, file in task.files.splits().items():
+        splits[split], facts = _read(UnlabelledFiles(files=[file]), [Path(file)], task, is_pair=is_pair, report=report)
+        if blank := facts["blank"]:
+            have = "row has" if blank == 1 else "rows have"
+            notes.append(f"{blank:,} {have} no text in {plain(Path(file).name)}: a run refuses them, so remove them.")
+        if split == "train" and facts["ignored"]:
+            notes.append(f"Other columns of {plain(Path(file).name)} are not read: {listed(facts['ignored'])}.")
+    spec = TaskSpec(task.display_name, "classification", (), ("accuracy",), is_pair=is_pair)
+    train, test = splits.pop("train"), splits.pop(TEST, ())
+    return TaskData(spec, train, splits, notes=tuple(notes), test=test)
 
 
 def first_of(keys: Keys, taken: Keys) -> npt.NDArray[np.int64]:

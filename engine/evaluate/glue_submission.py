@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.data.numbers import as_number
 from engine.data.tasks import SITE_FILES, GlueTestSet
 from engine.errors import DataError, RunError
 from engine.preset.text import shown
@@ -73,7 +74,7 @@ def _is_answer(word: str, known: GlueTestSet) -> bool:
     if known.words:
         return word in known.words
     try:
-        return 0 <= float(word) <= _HIGHEST_SCORE
+        return 0 <= as_number(word) <= _HIGHEST_SCORE
     except ValueError:
         return False
 

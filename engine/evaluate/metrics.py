@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.types import TaskSpec
-from engine.evaluate.rankings import RANKED
 from engine.preset.kinds import ENTITY_METRICS
 from engine.record.entities import EntityCounts
+from engine.record.rankings import RANKED
 
 Array = npt.NDArray[Any]
 
@@ -27,19 +27,21 @@ def compute(spec: TaskSpec, logits: Array, labels: Array, groups: Array | None =
     whose probability is at least 0.5, or the label's threshold (`TaskSpec.thresholds`). F1 is that of class 1, as in MRPC and QQP, where it is the positive one; f1_macro is the mean over
     the classes in `labels`, whatever classes are predicted, so that it means the same at every evaluation. f1_micro counts every
     label of every row, 2·TP / (2·TP + FP + FN), and subset_accuracy the rows whose labels are all right. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
-    mrr and ndcg (`engine.evaluate.rankings`) rank the rows of each of the `groups` (rows,) by their score, or by how far
+    mrr and ndcg (`engine.record.rankings`) rank the rows of each of the `groups` (rows,) by their score, or by how far
     the second class is above the first. Of labels by word, rows are words, and those of one of the groups a sentence: entity_f1,
     entity_precision and entity_recall compare the entities that the labels mark (`engine.record.entities`).
     """
     if len(labels) == 0 or len(logits) != len(labels):
         raise ValueError(f"{len(logits)} predictions for {len(labels)} labels")
+    return _measured(spec, predicted(spec, logits), np.asarray(labels), ranking_scores(logits), groups)
+
+
+def ranking_scores(logits: Array) -> Array:
+    """What rows are ranked by, (rows,): their score, or how far the logit of the second class is above that of the first."""
     values = np.asarray(logits)
-    scores = (
-        values[:, 1] - values[:, 0]
-        if values.ndim == 2 and values.shape[1] == 2
-        else values.reshape(len(values), -1)[:, 0]
-    )
-    return _measured(spec, predicted(spec, logits), np.asarray(labels), scores, groups)
+    two_classes = values.ndim == 2 and values.shape[1] == 2
+    scores: Array = values[:, 1] - values[:, 0] if two_classes else values.reshape(len(values), -1)[:, 0]
+    return scores
 
 
 def predicted(spec: TaskSpec, logits: Array) -> Array:

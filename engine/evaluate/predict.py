@@ -19,7 +19,7 @@ from engine.data.examples import named_label, plain_label
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskSpec
 from engine.errors import RunError
-from engine.evaluate.metrics import predicted, sigmoid
+from engine.evaluate.metrics import predicted, ranking_scores, sigmoid
 from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import json_escaped
 from engine.record.files import cause, finite, write_atomic
@@ -182,6 +182,8 @@ def write_predictions(
 
     {"id", "label", "prediction", "probabilities": {class: …}}; label and prediction are names of classes, of several labels lists of names. For regression
     they are scores, without probabilities. Where labels are unknown there is no "label"; NaN and infinity become null.
+    Where rows are ranked, "group" numbers the queries in the order in which they come, and "score" is what a row is ranked by,
+    unrounded.
     Of labels by word, label, prediction and "word_probabilities" (of the predicted label) are lists with an entry for each word up to
     the last that has an answer, null for one without. `root` has to exist, and no folder between it and the file may be a link (see `write_atomic`). Raises RunError when the
     file cannot be written.
@@ -237,6 +239,15 @@ def _word_rows(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> Iterator[dic
         yield row | {"word_probabilities": by_place(places, [round(share, 6) for share in shares[answers].tolist()])}
 
 
+def _rank_columns(tokens: TokenSet, logits: Logits) -> Iterator[dict[str, Any]]:
+    """What a row has more where rows are ranked; nothing where they are not."""
+    if tokens.groups is None:
+        return
+    numbers: dict[int, int] = {}
+    for group, score in zip(tokens.groups.tolist(), ranking_scores(logits).tolist(), strict=True):
+        yield {"group": numbers.setdefault(group, len(numbers)), "score": score}
+
+
 def by_place(places: Sequence[int], values: Sequence[T]) -> list[T | None]:
     """Values of some words as a list by word; None for words between them, which have none."""
     found: list[T | None] = [None] * (places[-1] + 1 if len(places) else 0)
@@ -251,11 +262,12 @@ def _rows(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> Iterator[dict[str
         yield from _word_rows(tokens, logits, spec)
         return
     scores = spec.kind == "regression"
+    ranks = _rank_columns(tokens, logits)
     shares_of = sigmoid if spec.kind == "multilabel" else softmax
     values = logits.reshape(len(logits)) if scores else shares_of(logits)
     chosen = predicted(spec, logits)
     for index, (name, value) in enumerate(zip(tokens.ids, values.tolist(), strict=True)):
-        row: dict[str, Any] = {"id": name}
+        row: dict[str, Any] = {"id": name} | next(ranks, {})
         if tokens.labels is not None:
             label = tokens.labels[index]
             row["label"] = round(float(label), 6) if scores else named_label(plain_label(label), spec.labels)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -31,7 +31,7 @@ from transformers import (
 )
 
 from engine.errors import CrildError, ModelError
-from engine.models.families import BY_WORD, FAMILIES, Family, family_of, labels_words
+from engine.models.families import FAMILIES, Family, family_of, labels_words
 from engine.models.model_files import (
     PICKLED,
     SAFETENSORS,
@@ -39,6 +39,7 @@ from engine.models.model_files import (
     check_files,
     check_folder,
     check_layers,
+    has_own_head,
     has_tokenizer,
     missing_weights,
     no_model_type,
@@ -124,7 +125,7 @@ def read_checkpoint(folder: Path, *, by_word: bool | None = False, trust_remote_
                 trust_remote_code=trust_remote_code,
                 **common,
             )
-    fresh, left_out = _check_complete(family, loading_info, folder, own_head=_has_own_head(own_names, by_word=by_word))
+    fresh, left_out = _check_complete(family, loading_info, folder, own_head=has_own_head(own_names, by_word=by_word))
     _check_finite(model, folder)
     if left_out:
         count = f"{len(left_out)} tensor{'s' * (len(left_out) > 1)} of {plain(str(folder))}"
@@ -288,11 +289,6 @@ def _check_complete(
     if bare:
         missing |= {f"{family.output}.weight", f"{family.output}.bias"}
     return frozenset(missing | {entry[0] for entry in mismatched}), unused
-
-
-def _has_own_head(names: Sequence[str], *, by_word: bool) -> bool:
-    """Whether a head in a checkpoint with these `architectures` labels texts, or with `by_word` words (and not, say, spans)."""
-    return not names or any(name.endswith(BY_WORD if by_word else "ForSequenceClassification") for name in names)
 
 
 def _check_finite(model: PreTrainedModel, folder: Path) -> None:

@@ -17,6 +17,7 @@ from engine.distill.activations import Projection
 from engine.errors import ModelError
 from engine.models import depth, head_forward, layer_inputs
 from engine.models.family_rules import unusable
+from engine.models.model_files import BY_WORD
 from engine.preset.text import plain
 
 
@@ -171,8 +172,6 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-BY_WORD = "ForTokenClassification"
-"""How the names of the classes end that label every token."""
 _LABEL_WORDS: dict[str, Family] = {
     name: replace(family, head=family.word_head, output="classifier", logits=None, pooler=None)
     for name, family in FAMILIES.items()

@@ -25,7 +25,7 @@ from engine.models.head_init import fit_head
 from engine.models.hub import fetch
 from engine.models.model_files import has_tokenizer, is_exported
 from engine.models.onnx_model import OnnxModel
-from engine.models.problem_types import MULTI_LABEL
+from engine.models.problem_types import KNOWS_TASK, MULTI_LABEL, teacher_without_head
 from engine.models.seeded_init import initial_range, seeded
 from engine.models.thresholds import thresholds_of
 from engine.preset import schema
@@ -258,16 +258,14 @@ def _fetch(
 
 def _check_knows_task(checkpoint: Checkpoint, model: str, spec: TaskSpec) -> None:
     """Raises `ModelError` for a teacher that is not fine-tuned and has no outputs for the task."""
-    advice = "add a [teacher.finetune] table, or name a model that was trained on the task"
     if checkpoint.fresh_output:
-        sentence = f"the teacher {plain(model)} has no classification head for {plain(spec.name)}: {advice}"
-        raise ModelError(sentence, kind="teacher-without-head", key="teacher.model")
+        raise ModelError(teacher_without_head(model, spec.name), kind="teacher-without-head", key="teacher.model")
     outputs = output_of(checkpoint.model).out_features
     if outputs != spec.outputs:
         names = "" if outputs == 1 else f" ({', '.join(map(plain, names_of(checkpoint.model)))})"
         sentence = (
             f"the teacher {plain(model)} has {outputs} output{'s' if outputs > 1 else ''}{names}, but "
-            f"{plain(spec.name)} has {describe(spec)}: {advice}"
+            f"{plain(spec.name)} has {describe(spec)}: {KNOWS_TASK}"
         )
         raise ModelError(sentence, kind="wrong-number-of-outputs", key="teacher.model")
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 TOKENIZER = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
+BY_TEXT, BY_WORD = "ForSequenceClassification", "ForTokenClassification"
+"""How the names of the classes end that label texts, and every token."""
 MOST_LAYERS = 1_000
 """More than any encoder has; a config with more is damaged."""
 
@@ -116,6 +118,13 @@ def _names(folder: Path) -> list[str]:
 def architectures(value: object) -> list[str]:
     """The classes that a config names under `architectures`; none where a damaged one has something else there."""
     return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def has_own_head(names: Sequence[str], *, by_word: bool | None) -> bool:
+    """Whether a head in a checkpoint with these `architectures` labels texts, or with `by_word` words (None: one of both), and
+    not, say, spans. Where a config names no class, it may."""
+    endings = {True: (BY_WORD,), False: (BY_TEXT,), None: (BY_TEXT, BY_WORD)}[by_word]
+    return not names or any(name.endswith(endings) for name in names)
 
 
 def check_layers(path: Path, config: Mapping[str, Any]) -> None:

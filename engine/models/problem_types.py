@@ -1,4 +1,4 @@
-"""Whether the outputs of a model mean what a task needs, by `problem_type` of its config. Imports no torch."""
+"""Whether a model has outputs for a task, and whether they mean what the task needs, by `problem_type` of its config. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from collections.abc import Collection
 from engine.preset.kinds import KINDS, Kind
 from engine.preset.text import plain
 
+KNOWS_TASK = (
+    "name a model that was trained on the task, or a file of a teacher's answers (teacher.answers); where the training rows have "
+    "labels, a [teacher.finetune] table lets this one learn the task"
+)
+"""What there is to do about a teacher that doesn't know the task."""
 MULTI_LABEL = KINDS["multilabel"].problem_type
 _SINGLE_LABEL = KINDS["classification"].problem_type
+
+
+def teacher_without_head(model: str, task: str) -> str:
+    """The sentence about a teacher without a head for the task, of which it is not going to learn one."""
+    return f"the teacher {plain(model)} has no classification head for {plain(task)}, so that it knows no classes: {KNOWS_TASK}"
 
 
 def teacher_of_other_kind(

@@ -11,7 +11,16 @@ from typing import Any
 
 from engine.errors import ModelError
 from engine.models.family_rules import FAMILIES, unusable
-from engine.models.model_files import check_folder, check_layers, is_folder, no_model_type, student_of_run
+from engine.models.model_files import (
+    architectures,
+    check_folder,
+    check_layers,
+    has_own_head,
+    is_folder,
+    no_model_type,
+    student_of_run,
+)
+from engine.preset.kinds import WORD_LABELS, Kind
 from engine.preset.paths import not_a_file
 from engine.preset.regular_file import OversizedError, read_regular
 from engine.preset.source_names import cached_repository, is_path
@@ -65,6 +74,12 @@ class ModelFacts:
     """Of its files."""
     problem_type: str | None = None
     """What its outputs mean ("multi_label_classification"), if its config says so."""
+    architectures: tuple[str, ...] = ()
+    """The classes that its config names."""
+
+    def has_head(self, kind: Kind | None) -> bool:
+        """Whether it has a head for a kind of task, as far as its config says; `kind` is None where it is not known yet."""
+        return has_own_head(self.architectures, by_word=None if kind is None else kind == WORD_LABELS)
 
 
 def model_facts(model: str, revision: str | None = None) -> ModelFacts | None:
@@ -162,6 +177,7 @@ def _facts(path: Path) -> ModelFacts:
         max_positions=positions,
         folder=path.parent,
         problem_type=problem_type if isinstance(problem_type := config.get("problem_type"), str) else None,
+        architectures=tuple(architectures(config.get("architectures"))),
     )
 
 

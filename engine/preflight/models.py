@@ -16,7 +16,7 @@ from engine.errors import CrildError, ModelError, UsageError
 from engine.models.family_rules import FAMILIES, FIRST_LAYER_STAYS, not_offered, odd_heads
 from engine.models.layer_selection import layer_count, selected_layers
 from engine.models.model_files import PICKLED, SAFETENSORS, check_files, has_tokenizer, is_folder, missing_weights
-from engine.models.problem_types import teacher_of_other_kind
+from engine.models.problem_types import teacher_of_other_kind, teacher_without_head
 from engine.models.vocabularies import needs_same_words
 from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.field_types import LayerMap
@@ -66,6 +66,8 @@ def model_problems(loaded: Loaded) -> Iterator[CrildError]:
         yield from _tokenizer_problems(loaded, "student.init", source_facts)
     else:
         yield from _tokenizer_problems(loaded, "teacher.model", teacher_facts)
+        if preset.teacher.finetune is None:
+            yield from _headless(loaded, "teacher.model", preset.teacher.model, teacher_facts)
         yield from _output_problems(loaded, teacher_facts)
     for key, facts in {"teacher.model": teacher_facts, "student.init": source_facts if named else None}.items():
         if facts is not None and preset.task.max_length > facts.max_positions:
@@ -121,6 +123,7 @@ def _other_problems(loaded: Loaded) -> Iterator[CrildError]:
             continue
         facts, faults = _facts(loaded, f"{key}.model", teacher.named, teacher.revision)
         yield from faults
+        yield from _headless(loaded, f"{key}.model", teacher.named, facts)
         if facts is not None and most > facts.max_positions:
             sentence = f"task.max_length is {most}, but {key}.model reads at most {facts.max_positions} tokens"
             yield loaded.problem(UsageError, "task.max_length", sentence, kind="max-length-too-long")
@@ -178,6 +181,15 @@ def _tokenizer_problems(loaded: Loaded, model: str, facts: ModelFacts | None) ->
         advice = "; name another with teacher.tokenizer" if model == "teacher.model" else ""
         sentence = f"this folder has no tokenizer (tokenizer.json or vocab.txt){advice}"
         yield ModelError(sentence + loaded.set_in(key), kind="no-tokenizer", file=plain(name), key=key)
+
+
+def _headless(loaded: Loaded, key: str, model: str, facts: ModelFacts | None) -> Iterator[CrildError]:
+    """A teacher that is to know the task and has no head for one."""
+    task = loaded.preset.task
+    kind = task.kind if task.name == "custom" else "classification"  # no other task has labels of words
+    if facts is not None and not facts.has_head(kind):
+        sentence = teacher_without_head(model, task.display_name)
+        yield ModelError(sentence, kind="teacher-without-head", file=plain(str(facts.folder / "config.json")), key=key)
 
 
 def _output_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[CrildError]:

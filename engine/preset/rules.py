@@ -149,6 +149,10 @@ def _of_class_names(task: Task, names: Sequence[str]) -> Iterator[Fault]:
 
 
 _NEEDS_LABELS = "needs labels of the training rows, and they have none (task.class_names): leave it out"
+_NO_FINETUNE = (
+    "teacher.finetune needs labels of the training rows, and they have none (task.class_names): set teacher.finetune=false for a "
+    "teacher.model that knows the task already, or name a file of answers, teacher.answers"
+)
 
 
 def of_unlabelled(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
@@ -160,7 +164,8 @@ def of_unlabelled(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]
         ("train.evaluate_train", preset.train.evaluate_train is not None),
     ):
         if is_set:
-            yield Fault((key, "task.class_names"), f"{key} {_NEEDS_LABELS}", "labels-needed")
+            needs = _NO_FINETUNE if key == "teacher.finetune" else f"{key} {_NEEDS_LABELS}"
+            yield Fault((key, "task.class_names"), needs, "labels-needed")
     for name, stage in zip(stage_names, preset.stage, strict=True):
         if "labels" in stage.terms():
             sentence = (
@@ -291,7 +296,7 @@ def _augment(augment: Augment) -> Iterator[Fault]:
         yield Fault(("data.augment.model", "data.augment.words"), sentence, "masked-words-without-model")
     for key in ("model", "revision", "top"):
         if augment.words != "mlm" and getattr(augment, key) is not None:
-            sentence = f'{key} is for words = "mlm"; "{augment.words}" needs no model'
+            sentence = f'{key} is for words = "mlm", and "{augment.words}" needs no model: leave it out'
             yield Fault((f"data.augment.{key}", "data.augment.words"), sentence, "option-of-masked-words")
 
 

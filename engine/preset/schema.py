@@ -425,7 +425,8 @@ class Augment(Record):
 
     words: Literal["mlm", "delete", "swap", "punctuation"]
     """What happens to words: likely ones take their place ("mlm", TinyBERT), some are deleted or exchanged (EDA), or
-    punctuation is put between them (AEDA)."""
+    punctuation is put between them (AEDA). Another value than that of the presets before, as by
+    `--set stage.kd.data.augment.words=delete`, drops their model, revision, share and top."""
     model: Name | None = None
     """For "mlm": the masked language model, a folder or hub id."""
     revision: str | None = None

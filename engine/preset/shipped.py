@@ -14,9 +14,7 @@ import tomli
 Kind = Literal["run", "method", "task", "variant"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_RUNS = frozenset(
-    {"answers", "local-teacher", "quickstart"}
-)  # complete as they are; not meant to be merged with a task
+_RUNS = frozenset({"answers", "local-teacher", "quickstart"})  # complete as they are
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class ShippedPreset:
     kind: Kind
     varies_method: bool = False
     """Whether a variant changes what a stage reads, not the task: a run with it is a different method."""
+    takes_task: bool = False
+    """Whether a run names a teacher of the user's, or its answers, so that it goes with the user's task too, as a method does."""
 
 
 @cache
@@ -59,7 +59,8 @@ def find(name: str) -> ShippedPreset | None:
     document = tomli.loads(path.read_text(encoding="utf-8"))
     kind = "run" if name in _RUNS else _kind(document)
     varies = kind == "variant" and "stage" in document
-    return ShippedPreset(name, path, str(document.get("description", "")), kind, varies)
+    takes = kind == "run" and document.get("teacher", {}).get("model") != "scratch"
+    return ShippedPreset(name, path, str(document.get("description", "")), kind, varies, takes)
 
 
 def _kind(document: Mapping[str, Any]) -> Kind:

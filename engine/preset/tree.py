@@ -93,6 +93,7 @@ _DEPENDENTS = {
     ("teacher", "model"): ("revision", "tokenizer", "labels", "architecture"),
     ("teacher", "answers"): ("columns", "values", "join"),
     ("student", "init"): ("revision", "hidden_size", "heads", "intermediate_size"),
+    ("augment", "words"): ("model", "revision", "share", "top"),
 }
 _DISPLACED = {
     # A key that replaces others, whatever they are: each says the same thing in another way.
@@ -117,8 +118,8 @@ _WITHOUT_SOURCE = ("toy-", "custom")  # beginnings of the names of tasks that ta
 def merge(base: Node, over: Node, path: KeyPath = ()) -> Node:
     """`over` on `base`: tables key by key, everything else replaced.
 
-    A stage's objectives, mixup, consistency, select and data are replaced as wholes. Naming another task, teacher or initial
-    model drops the settings of the one before; epochs and steps displace each other, as do a teacher's model and answers.
+    A stage's objectives, mixup, consistency, select and data are replaced as wholes. Naming another task, teacher, initial
+    model or way to change words drops the settings of the one before; epochs and steps displace each other, as do a teacher's model and answers.
     """
     if not over.is_table:
         return over
@@ -149,6 +150,7 @@ def _still_meant(entries: dict[str, Node], over: dict[str, Node], path: KeyPath)
     """The entries of a table that still mean something once `over` is merged into it."""
     dropped: set[str] = set()
     table = path[0] if len(path) == 1 or (len(path) == 2 and path[0] == "stage") else None
+    table = "augment" if len(path) == 4 and path[0] == "stage" and path[2:] == ("data", "augment") else table
     new = {key for key, node in over.items() if node.value is not False}
     for (owner, key), dependents in _DEPENDENTS.items():
         if owner == table and key in new and key in entries and entries[key].value != over[key].value:

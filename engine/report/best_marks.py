@@ -141,14 +141,18 @@ def _name(group: Group) -> str:
 
 def _answers(run: FinishedRun, metric: str) -> Answers:
     """The predictions of a run, if they give the metric that its results say. Raises CrildError where not."""
-    from engine.report.significance import METRICS, score
+    from engine.report.significance import has_test, score
 
     name, _, split = metric.partition(" (")
     try:
         answers = read_answers(run.run_dir, split.rstrip(")") or None)
     except CrildError as error:
         raise CrildError(f"its predictions: {error.sentence}", kind="unreadable-predictions") from error
-    if name in METRICS and metric in run.metrics and abs(score(name, answers) - run.metrics[metric]) > AGREEMENT:
+    if (
+        has_test(name, answers)
+        and metric in run.metrics
+        and abs(score(name, answers) - run.metrics[metric]) > AGREEMENT
+    ):
         raise CrildError(f"its predictions do not give the {metric} of its results", kind="other-predictions")
     return answers
 

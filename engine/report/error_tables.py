@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.preset.text import cut
 from engine.report.answered_rows import RIGHT, AnsweredRow
+from engine.report.query_errors import RankedQuery, RankingErrors
 from engine.report.result_table import Cell, Column, ResultTable, Row, Section
 from engine.report.student_errors import StudentErrors
 from engine.report.units import metric
@@ -35,8 +36,8 @@ def error_tables(errors: StudentErrors, *, most: int | None = WORST) -> tuple[Re
 
 
 def error_notes(errors: StudentErrors) -> list[str]:
-    """Sentences on calibration and disagreements."""
-    notes = []
+    """Sentences on rankings, calibration and disagreements."""
+    notes: list[str] = [] if errors.ranking is None else ranking_notes(errors.ranking)
     for name, found in (("student", errors.calibration), ("teacher", errors.teacher_calibration)):
         if found is not None:
             notes.append(_calibration_note(name, found))
@@ -57,6 +58,41 @@ def error_notes(errors: StudentErrors) -> list[str]:
         f"{counts['teacher']:,}, the student on {counts['student']:,}, neither on {counts['neither']:,}"
     )
     return notes
+
+
+def ranking_notes(ranking: RankingErrors) -> list[str]:
+    """Sentences on how well queries are ranked."""
+    notes = []
+    for name, own, theirs in (
+        ("mean reciprocal rank", ranking.mrr, ranking.teacher_mrr),
+        ("mean nDCG@10", ranking.ndcg, ranking.teacher_ndcg),
+    ):
+        notes.append(f"{name}: student {metric(own)}{_of_teacher(theirs, ', teacher ')} ({_queries(ranking.queries)})")
+    if ranking.without_relevant:
+        notes.append(f"{_queries(ranking.without_relevant)} without a relevant row don't count")
+    return notes
+
+
+def query_lines(query: RankedQuery) -> tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """A query; its figures; and the most relevant row and those above it, each as what it is and its text or id."""
+    rank = f"{query.rank}-{query.rank + query.tied}" if query.tied else f"{query.rank}"
+    figures = (
+        f"rank {rank} of {query.rows:,}",
+        f"RR {metric(query.reciprocal_rank)}{_of_teacher(query.teacher_reciprocal_rank, ' (teacher ', ')')}",
+        f"nDCG {metric(query.ndcg)}{_of_teacher(query.teacher_ndcg, ' (teacher ', ')')}",
+    )
+    rows = [("right", query.best)]
+    rows += [("above" if row.score > query.best.score else "tied", row) for row in query.above]
+    title = f"query {query.group + 1}" if query.query is None else query.query
+    return title, figures, tuple((name, row.id if row.text is None else row.text) for name, row in rows)
+
+
+def _of_teacher(value: float | None, before: str, behind: str = "") -> str:
+    return "" if value is None else f"{before}{metric(value)}{behind}"
+
+
+def _queries(count: int) -> str:
+    return "1 query" if count == 1 else f"{count:,} queries"
 
 
 def confusion_sentence(errors: StudentErrors, most: int = 3) -> str | None:

@@ -29,7 +29,7 @@ class Answers:
 
     Of a classification, labels and predictions are indices into `classes`; of a regression, which has no classes, scores; of
     several labels for a text, 1 or 0 for each of `classes`.
-    `dev` is a hash of the examples' ids and labels: only answers to the same examples can be paired.
+    `dev` is a hash of the examples' ids, labels and groups: only answers to the same examples can be paired.
     """
 
     dev: str
@@ -38,6 +38,10 @@ class Answers:
     predictions: tuple[Any, ...]
     words: tuple[tuple[WordAnswers, WordAnswers], ...] = ()
     """Where labels are by word, labels and predictions of each row's words; `labels` and `predictions` are empty then."""
+    groups: tuple[int, ...] = ()
+    """Where rows are ranked, the number of each row's query."""
+    scores: tuple[float, ...] = ()
+    """Where rows are ranked, what they are ranked by; NaN comes last."""
 
     def __len__(self) -> int:
         return len(self.words) or len(self.labels)
@@ -125,7 +129,10 @@ def further_splits(run_dir: Path) -> tuple[str, ...]:
 
 def _answers(path: Path, rows: Sequence[Mapping[str, Any]]) -> Answers:
     try:
-        dev = hashlib.sha256(repr([(row["id"], row["label"]) for row in rows]).encode("utf-8", "replace")).hexdigest()
+        groups = tuple(int(row["group"]) for row in rows) if "group" in rows[0] else ()
+        scores = tuple(math.nan if row["score"] is None else float(row["score"]) for row in rows) if groups else ()
+        known: list[Any] = [(row["id"], row["label"]) for row in rows]
+        dev = hashlib.sha256(repr([*known, groups] if groups else known).encode("utf-8", "replace")).hexdigest()
         if "word_probabilities" in rows[0]:
             words = zip(_by_word(rows, "label"), _by_word(rows, "prediction"), strict=True)
             return Answers(dev, (), (), (), tuple(words))
@@ -135,10 +142,11 @@ def _answers(path: Path, rows: Sequence[Mapping[str, Any]]) -> Answers:
                 return Answers(dev, classes, _sets(rows, "label", classes), _sets(rows, "prediction", classes))
             index_of = {name: float(index) for index, name in enumerate(classes)}
             labels = tuple(index_of[row["label"]] for row in rows)
-            return Answers(dev, classes, labels, tuple(index_of[row["prediction"]] for row in rows))
-        return Answers(dev, (), _scores(rows, "label"), _scores(rows, "prediction"))
+            answers = tuple(index_of[row["prediction"]] for row in rows)
+            return Answers(dev, classes, labels, answers, groups=groups, scores=scores)
+        return Answers(dev, (), _scores(rows, "label"), _scores(rows, "prediction"), groups=groups, scores=scores)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        sentence = "has rows without a label or without an answer"
+        sentence = "has rows whose label or answer, or of a ranking query or score, is missing or cannot be read"
         raise RunError(sentence, kind="bad-predictions", file=str(path)) from error
 
 

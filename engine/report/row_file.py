@@ -1,4 +1,4 @@
-"""Rows with the answers of student and teacher, as a CSV file for a spreadsheet."""
+"""Rows with the answers of student and teacher, or queries with their ranks, as a CSV file for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from engine.record.paths import STUDENT, TEACHER
 from engine.report.answered_rows import AnsweredRow
 from engine.report.predictions import RowText
+from engine.report.query_errors import MOST_ABOVE, RankedQuery
 from engine.report.student_errors import StudentErrors
 from engine.report.writers import csv_text
 
@@ -25,6 +26,23 @@ def rows_csv(errors: StudentErrors, listed: Sequence[AnsweredRow]) -> str:
     classes = errors.names if has_shares and len(errors.names) <= MOST_COLUMNS else ()
     writer.writerow(_csv_names(classes, paired=paired, scores=not errors.names))
     writer.writerows(_csv_row(row, classes, paired=paired, scores=not errors.names) for row in listed)
+    return out.getvalue()
+
+
+def queries_csv(worst: Sequence[RankedQuery]) -> str:
+    """Queries as CSV, with their ranks, the most relevant row and those above it; no cell can be taken for a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    figures = ("reciprocal_rank", "ndcg", "teacher_reciprocal_rank", "teacher_ndcg")
+    above = [f"above_{number}" for number in range(1, MOST_ABOVE + 1)]
+    writer.writerow(["query", "rows", "relevant", *figures, "rank", "tied", "right_id", "right", *above])
+    for query in worst:
+        rows = [csv_text(row.id if row.text is None else row.text) for row in (query.best, *query.above)]
+        writer.writerow([
+            csv_text(query.query or f"query {query.group + 1}"), query.rows, query.relevant,
+            *(_number(getattr(query, name)) for name in figures), query.rank, query.tied, csv_text(query.best.id), *rows,
+            *[""] * (1 + MOST_ABOVE - len(rows)),
+        ])  # fmt: skip
     return out.getvalue()
 
 

@@ -10,6 +10,9 @@ lies on the rarer side of zero; the part of the draws is computed exactly, so th
 All pairs of a column are corrected together (Holm 1979), because which method is the best is read off the same figures;
 where one method was named beforehand, only the pairs with it.
 
+An example is a row; where rows are ranked, all rows of a query, whatever the metric, because they depend on each other; where labels
+are by word, a sentence.
+
 `METRICS` are the metrics of `engine.evaluate.metrics`, under the same names and with the same values, but computed for many
 runs and many resamples at once from the weights of the examples; a test holds the two equal.
 
@@ -27,7 +30,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.preset.kinds import RANKINGS
 from engine.record.entities import EntityCounts
+from engine.record.rankings import by_group
 from engine.report.predictions import Answers
 
 LEVEL = 0.05
@@ -46,6 +51,17 @@ SeedAnswers = Mapping[int, Answers]
 """The answers of a method's runs by seed."""
 Pair = tuple[int, int]
 Metric = Callable[[Any, Any, Any, int], Array]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a metric of some runs is computed from, as the functions below take it; `unit` (examples,) numbers what is drawn as one,
+    None where each example is."""
+
+    labels: Array
+    predictions: Array
+    metric: Metric
+    unit: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,8 +124,10 @@ def compare_methods(
 def _why_untested(metric: str, methods: Sequence[SeedAnswers], pair: Pair, seeds: Sequence[int]) -> str:
     """Why a pair cannot be tested; nothing where it can."""
     one, other = (methods[index] for index in pair)
-    by_word = any(answers.by_word for answers in (*one.values(), *other.values()))
-    if metric not in (WORD_METRICS if by_word else METRICS):
+    answers = (*one.values(), *other.values())
+    if metric in RANKINGS and any(not each.groups for each in answers):
+        return "predictions that don't say which query each row is of"
+    if not all(has_test(metric, each) for each in answers):
         return f"there is no test for {metric}"
     if not one or not other:
         return "no predictions"
@@ -120,6 +138,13 @@ def _why_untested(metric: str, methods: Sequence[SeedAnswers], pair: Pair, seeds
     if any(one[seed].dev != other[seed].dev or one[seed].classes != other[seed].classes for seed in seeds):
         return "other dev examples"
     return ""
+
+
+def has_test(metric: str, answers: Answers) -> bool:
+    """Whether a metric can be computed from these answers."""
+    if answers.by_word:
+        return metric in WORD_METRICS
+    return metric in METRICS or (metric in RANKINGS and bool(answers.groups))
 
 
 def holm(raw: Mapping[Pair, float]) -> dict[Pair, float]:
@@ -182,33 +207,41 @@ def _resampled(metric: str, answers: Mapping[Pair, Answers], resamples: int) -> 
     values: dict[Pair, Array] = {}
     for dev in dict.fromkeys((each.dev, each.classes) for each in answers.values()):
         runs = [key for key, each in answers.items() if (each.dev, each.classes) == dev]
-        labels, predictions, metrics = _arrays([answers[run] for run in runs])
+        inputs = _inputs(metric, [answers[run] for run in runs])
         parts = [
-            metrics[metric](labels, predictions, weights, max(2, len(dev[1])))
-            for weights in _weights(len(labels), resamples)
+            inputs.metric(inputs.labels, inputs.predictions, weights, max(2, len(dev[1])))
+            for weights in _weights(len(inputs.labels), resamples, inputs.unit)
         ]
         values |= dict(zip(runs, np.concatenate(parts).T, strict=True))
     return values
 
 
-def _weights(examples: int, resamples: int) -> Iterator[Array]:
+def _weights(examples: int, resamples: int, unit: npt.NDArray[np.int64] | None = None) -> Iterator[Array]:
     """How often each example is drawn, (some resamples, examples) at a time: the same for all runs on one dev set."""
-    random = np.random.default_rng((0, examples))
+    units = examples if unit is None else int(unit.max()) + 1
+    random = np.random.default_rng((0, units))
     size = max(1, _CHUNK // examples)
     for start in range(0, resamples, size):
         rows = min(size, resamples - start)
-        drawn = random.integers(0, examples, size=(rows, examples)) + np.arange(rows)[:, None] * examples
-        yield np.bincount(drawn.ravel(), minlength=rows * examples).reshape(rows, examples).astype(np.float64)
+        drawn = random.integers(0, units, size=(rows, units)) + np.arange(rows)[:, None] * units
+        counts = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
+        yield counts if unit is None else counts[:, unit]
 
 
-def _arrays(runs: Sequence[Answers]) -> tuple[Array, Array, Mapping[str, Metric]]:
-    """The labels of a dev set, the predictions of some runs, and the metrics that take them.
+def _inputs(metric: str, runs: Sequence[Answers]) -> _Inputs:
+    """What a metric of some runs on one dev set is computed from.
 
-    Of labels by word, counts by sentence: of entities and words (examples, 2), and for each run of predicted entities, of those
-    that are right, and of words that are right (runs, examples, 3). So sentences are drawn, never single words.
+    Of a ranking, examples are queries: labels say which have a relevant row (queries,), and predictions are the metric of each
+    (runs, queries). Of labels by word, they are sentences: counts of entities and words (sentences, 2), and for each run of predicted
+    entities, of those that are right, and of words that are right (runs, sentences, 3).
     """
     if not runs[0].by_word:
-        return np.asarray(runs[0].labels), np.asarray([run.predictions for run in runs]), METRICS
+        groups = np.unique(runs[0].groups, return_inverse=True)[1] if runs[0].groups else None
+        gold = np.asarray(runs[0].labels)
+        if metric not in RANKINGS:
+            return _Inputs(gold, np.asarray([run.predictions for run in runs]), METRICS[metric], groups)
+        values = np.asarray([by_group(metric, run.scores, gold, run.groups) for run in runs])
+        return _Inputs(1.0 - np.isnan(values[0]), np.nan_to_num(values), _query_mean)
     counts = [[(EntityCounts.of(gold, own), gold, own) for gold, own in run.words] for run in runs]
     labels = [(each.gold, sum(label is not None for label in gold)) for each, gold, _ in counts[0]]
     predictions = [
@@ -218,14 +251,14 @@ def _arrays(runs: Sequence[Answers]) -> tuple[Array, Array, Mapping[str, Metric]
         ]
         for run in counts
     ]
-    return np.asarray(labels, np.float64), np.asarray(predictions, np.float64), WORD_METRICS
+    return _Inputs(np.asarray(labels, np.float64), np.asarray(predictions, np.float64), WORD_METRICS[metric])
 
 
 def score(metric: str, answers: Answers) -> float:
     """The metric of one run on its dev set, as `engine.evaluate.metrics` computes it."""
-    labels, predictions, metrics = _arrays([answers])
-    weights = np.ones((1, len(labels)))
-    return float(metrics[metric](labels, predictions, weights, max(2, len(answers.classes)))[0, 0])
+    inputs = _inputs(metric, [answers])
+    weights = np.ones((1, len(inputs.labels)))
+    return float(inputs.metric(inputs.labels, inputs.predictions, weights, max(2, len(answers.classes)))[0, 0])
 
 
 # -- metrics of many runs on many resamples: labels (examples,), predictions (runs, examples), weights (resamples, examples);
@@ -235,6 +268,10 @@ def score(metric: str, answers: Answers) -> float:
 def _accuracy(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
     correct = weights @ (predictions == labels).T.astype(np.float64)
     return _ratio(correct, weights.sum(axis=1, keepdims=True))
+
+
+def _query_mean(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
+    return _ratio(weights @ predictions.T, (weights @ labels)[:, None])
 
 
 def _entity_f1(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:

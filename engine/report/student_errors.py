@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,15 @@ from engine.report.class_metrics import (
     confusions,
     label_figures,
 )
-from engine.report.predictions import ModelAnswers, further_splits, predictions_file, read_model_answers, read_texts
+from engine.report.predictions import (
+    ModelAnswers,
+    RowText,
+    further_splits,
+    predictions_file,
+    read_model_answers,
+    read_texts,
+)
+from engine.report.query_errors import RankingErrors, ranking_errors
 from engine.report.word_errors import word_figures, word_rows
 
 if TYPE_CHECKING:
@@ -68,6 +76,8 @@ class StudentErrors:
     has_teacher: bool = True
     """False where the teacher is a file of answers that lacks rows of this dev set: then it has no figures, and no row
     is a disagreement."""
+    ranking: RankingErrors | None = None
+    """Where rows are ranked, how well each query is."""
 
     @property
     def wrong(self) -> int:
@@ -84,6 +94,8 @@ class StudentErrors:
         data = {"schema": SCHEMA, **asdict(self)}
         if not rows:
             data |= {"disagreements": len(self.disagreements), "mistakes": len(self.mistakes)}
+            if self.ranking is not None:
+                data["ranking"]["worst"] = len(self.ranking.worst)
         return data
 
 
@@ -93,7 +105,8 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
     Raises UsageError for a dev set that the run doesn't have, RunError when there are no predictions, they cannot be read,
     those of student and teacher are about different rows, or nothing trained the student's classifier.
     """
-    if mapping((read_json(run_dir / RESULTS) or {}).get("student")).get("head_trained") is False:
+    results = read_json(run_dir / RESULTS) or {}
+    if mapping(results.get("student")).get("head_trained") is False:
         sentence = f"no stage of {run_dir.name} trains the student's head (its classifier), so its answers mean nothing"
         raise RunError(sentence, kind="untrained-head")
     others = further_splits(run_dir)
@@ -110,8 +123,18 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
             "is about other rows or classes than the student's predictions: one of the files comes from another run"
         )
         raise RunError(sentence, kind="predictions-of-other-rows", file=str(predictions_file(run_dir, TEACHER, split)))
-    texts, name, names = read_texts(run_dir, split), run_dir.name, student.answers.classes
-    rows, has_teacher = len(student.answers), teacher is not None
+    texts = read_texts(run_dir, split)
+    errors = _row_errors(run_dir.name, split, student, teacher, texts)
+    if not student.answers.groups:
+        return errors
+    return replace(errors, ranking=ranking_errors(student, teacher, texts, str(results.get("metric"))))
+
+
+def _row_errors(
+    name: str, split: str | None, student: ModelAnswers, teacher: ModelAnswers | None, texts: Mapping[str, RowText]
+) -> StudentErrors:
+    """What a student gets wrong row by row; `teacher` is None where it doesn't answer these rows."""
+    names, rows, has_teacher = student.answers.classes, len(student.answers), teacher is not None
     if student.answers.by_word:
         assert teacher is not None, "labels by word have a model as their teacher"
         figures, theirs, matrix, confused = word_figures(student.answers.words, teacher.answers.words)

@@ -1,4 +1,4 @@
-"""What the evaluations of a run say after each tenth of its last stage, so that trials of any length can be compared."""
+"""What the evaluations of a run say after each tenth of its training, so that trials of any length can be compared."""
 
 from __future__ import annotations
 
@@ -40,26 +40,28 @@ def judged_stage(preset: Preset) -> str | None:
 
 
 class Course:
-    """The evaluations of one stage by the step at which they took place. Which tenths have passed follows from the events
-    alone, whenever they are read."""
+    """The evaluations of one stage by the step at which they took place. Tenths are those of all the student's training, with the
+    stages before: a student that has imitated layers for most of its time is not compared with one that has hardly started.
+    Which tenths have passed follows from the events alone, whenever they are read."""
 
     def __init__(self, stage: str | None, metric: str | None) -> None:
         self.stage, self.metric = stage, metric
-        self._steps = 0
+        self._steps: dict[str, int] = {}  # of the student's stages up to this one
         self._seen: dict[int, float] = {}
         self._passed = -1
         self._finished = False
 
     def add(self, event: Event) -> None:
         """Take note of an event."""
-        if self.stage is None or event.get("stage") != self.stage:
+        stage, steps = event.get("stage"), event.get("steps")
+        is_counted = stage == self.stage or (event.get("role") == "student" and self.stage not in self._steps)
+        if event.get("kind") == "stage_started" and is_counted:
+            self._steps[str(stage)] = steps if isinstance(steps, int) else 0
+        if self.stage is None or stage != self.stage:
             return
         step = event.get("step")
         step = step if isinstance(step, int) else 0
         match event.get("kind"):
-            case "stage_started":
-                steps = event.get("steps")
-                self._steps = steps if isinstance(steps, int) else 0
             case "evaluation" if event.get("model") == "student" and event.get("primary"):
                 metrics = event.get("metrics")
                 if isinstance(metrics, Mapping) and metrics:
@@ -75,8 +77,10 @@ class Course:
     def values(self) -> list[tuple[int, float]]:
         """Each tenth that has passed, with the latest value by then."""
         found = []
+        total = sum(self._steps.values())
+        before = total - self._steps.get(self.stage or "", 0)
         for tenth in range(1, TENTHS + 1):
-            end = tenth * self._steps / TENTHS
+            end = tenth * total / TENTHS - before
             known = [step for step in self._seen if step <= end]
             if known and (self._finished or self._passed >= end):
                 found.append((tenth, self._seen[max(known)]))

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 STARTUP = 6
 """Trials whose values are drawn at random, before "tpe" learns from them and "median" compares with them."""
 TENTHS = 10
-"""Into how many parts the last stage is divided, after each of which a trial may be pruned."""
+"""Into how many parts a student's training is divided, after each of which a trial may be pruned."""
 OWNER = "search"
 """The attribute of the study that says which search it belongs to."""
 STATE, WHY, SECONDS, TENTH = "state", "why", "seconds", "tenth"
 """Attributes of trials that are over: how they ended in crild's words, why, how long their runs took together, and after
-which tenth of the last stage they were pruned."""
+which tenth of the training they were pruned."""
 
 
 class SearchStudy:
@@ -182,7 +182,7 @@ class SearchStudy:
     # -- telling
 
     def report(self, trial: FrozenTrial, tenth: int, value: float) -> bool:
-        """Report a value of a running trial after a tenth of its last stage; whether it should be pruned."""
+        """Report a value of a running trial after a tenth of its training; whether it should be pruned."""
         from optuna.trial import Trial
 
         one = Trial(self._study, trial._trial_id)

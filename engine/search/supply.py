@@ -220,7 +220,7 @@ class SearchSupply:
         return str(fault) if fault is not None else f"its run was {state}"
 
     def _verdict(self, trial: FrozenTrial, cell: CellRecord) -> int | None:
-        """The tenth of its last stage after which a trial is pruned; None to let it continue."""
+        """The tenth of its training after which a trial is pruned; None to let it continue."""
         judge = self._judges.get(trial.number)
         if judge is None:
             preset = runs_of_trial(self.plan, self.study.values_of(trial), trial.number)[0].preset

@@ -35,7 +35,7 @@ class TrialRecord:
     seconds: float = 0.0
     """How long its runs took together."""
     pruned_at: float | None = None
-    """The share of its last stage at which it was pruned."""
+    """The share of its training at which it was pruned."""
     why: str | None = None
     """Why it failed, is infeasible, or of which trial it repeats the values."""
 

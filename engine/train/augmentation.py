@@ -91,11 +91,12 @@ def with_copies(
     key = hashlib.sha256(json.dumps([_FORMAT, contents, settings], sort_keys=True).encode()).hexdigest()[:32]
     pool = made_pool(key, rows, keys_of([rows, *others]), make, _WHAT[augment.words], report)
     left_out = augment.copies * len(rows) - pool.rows
+    how = f"share {share:g}" + (f", top {settings['top']}" if "top" in settings else "")
     sentence = (
-        f"{len(rows):,} rows and {pool.rows:,} {_WHAT[augment.words]} of them (pools/{pool.path.name} in the cache); "
+        f"{len(rows):,} rows and {pool.rows:,} {_WHAT[augment.words]} of them ({how}; pools/{pool.path.name} in the cache); "
         f"{left_out:,} others would have repeated a row"
     )
-    facts = {"rows": len(rows), "copies": pool.rows, "left_out": left_out, "words": augment.words}
+    facts = {"rows": len(rows), "copies": pool.rows, "left_out": left_out, "words": augment.words, "share": share}
     finding = Finding(sentence, kind="copies-of-rows", severity="note", facts=facts)
     copies = read_pool(pool.path, is_pair=rows.pairs is not None, report=report)
     return Examples.joined([rows, copies], "input"), (finding,), pool

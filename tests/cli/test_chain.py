@@ -75,9 +75,8 @@ def test_a_run_that_cannot_be_created_leaves_none(tmp_path: Path) -> None:
         (["--then", ""], ""),
         (["--then", "few-sample,noise-30", "--set", "task.examples=0"], "examples"),
         (["--then", "crild,kd"], "kd"),
-        (["--then", "rte", "--dry-run"], "--dry-run is for one run"),
         (["--then", "rte", "--auto-batch"], "--auto-batch is for one run"),
-        (["--then", "rte", "--slurm"], "--slurm is for one run"),
+        (["--then", "rte", "--slurm-local"], "--slurm-local is for one run"),
     ],
 )
 def test_what_can_be_seen_beforehand_leaves_no_run(

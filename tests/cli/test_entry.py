@@ -12,8 +12,8 @@ from tests.cli.conftest import Call
 from tests.conftest import PATIENCE, REPOSITORY
 
 HEAVY = {"torch", "transformers", "numpy", "datasets", "accelerate", "tokenizers", "safetensors", "sklearn", "scipy"}
-LOADED_WHEN_USED = {"significance", "figures", "calibration", "pdf"}
-"""Modules of reports that need numpy and matplotlib."""
+LOADED_WHEN_USED = {"significance", "figures", "calibration", "pdf", "rankings"}
+"""Modules of reports and records that need numpy and matplotlib."""
 
 
 def _python(code: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
+from tests.report.test_query_errors import STUDENT, TEACHER
+from tests.report.test_query_errors import write as write_ranking
 from tests.report.test_student_errors import ANSWERS, GOLD, sure, write
 
 
@@ -84,3 +86,22 @@ def test_a_run_without_predictions_is_an_error(crild: Call, runs_dir: Path) -> N
     done = crild("errors", "rte-crild")
     assert done.code == 1
     assert "student.jsonl" in done.err
+
+
+def test_the_queries_of_a_ranking_are_printed_and_written(
+    crild: Call, runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run_dir = make_run(runs_dir, "pairs")
+    write_ranking(run_dir, "student", STUDENT)
+    write_ranking(run_dir, "teacher", TEACHER)
+    done = crild("errors", "pairs", "--rows", "1")
+    assert "    above: dev-0\n" in done.out
+    assert "1 more query" in done.out
+    assert "mean reciprocal rank" in crild("show", "pairs").out
+    assert crild("errors", "pairs", "--json").json["ranking"]["worst"][0]["rank"] == 3
+    file = tmp_path / "queries.csv"
+    assert crild("errors", "pairs", "-o", str(file)).code == 0
+    assert len(file.read_text().splitlines()) == 3
+    assert crild("errors", "pairs", "--mistakes", "-o", str(file)).code == 0
+    assert len(file.read_text().splitlines()) == 11

@@ -126,6 +126,34 @@ def test_dry_run_as_json_is_the_plan(crild: Call, answers: Answers, preset: Path
     assert document["seeds"] == [1]
 
 
+def test_dry_run_of_a_chain_plans_each_run_with_the_shape_of_the_first_ones_student(
+    crild: Call, answers: Answers, preset: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    asked = answers(plan=PLAN)
+    other = tmp_path / "other.toml"
+    other.write_text(f'extends = "{preset}"\n[student]\nlayers = 1\n')
+    assert load_preset([str(preset)]).preset.student.layers == 2
+    words = ("run", str(preset), "--then", str(other), "--dry-run")
+    said = crild(*words)
+    assert said.code == 0
+    for line in (
+        "1 of 2: toy-entailment by small",
+        "2 of 2: toy-entailment by other",
+        "its student starts as that of the run before",
+    ):
+        assert said.out.count(line) == 1
+    assert said.out.count("nothing was started") == 1
+    assert not runs_dir.exists()
+    assert len(asked) == 2
+    for _, (_, text) in asked:
+        (tmp_path / "asked.toml").write_text(text)
+        assert load_preset([str(tmp_path / "asked.toml")]).preset.student.layers == 2
+    documents = crild(*words, "--json").json
+    assert [document["stages"] for document in documents] == [PLAN["stages"]] * 2
+    answers(plan={**PLAN, "missing": ["the hub cannot be reached"]})
+    assert crild(*words).code == 3
+
+
 def test_evaluate_measures_the_student_of_a_run_on_its_own_task(crild: Call, answers: Answers, runs_dir: Path) -> None:
     run_dir = make_run(runs_dir)
     asked = answers(evaluate=EVALUATION)

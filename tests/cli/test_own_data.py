@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +142,60 @@ def test_a_preset_for_data_has_every_setting(crild: Call, tickets: Path, tmp_pat
     beside = crild("presets", "show", "crild", "tickets.csv", *words, "--json").json
     assert mine.pop("description") != beside.pop("description")
     assert mine == beside
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("teacher.finetune.epochs=2", "train.learning_rate=0.0001", "baseline.enabled=true"),
+        (
+            "teacher.model=./teacher",
+            "student.layers=3",
+            "train.epochs=2",
+            "train.batch_size=8",
+            "baseline.enabled=false",
+        ),
+        ("stage.kd.epochs=2", "student.init=scratch"),
+    ],
+    ids=["none", "keys of offered tables", "all that is offered", "others"],
+)
+def test_what_a_preset_for_data_offers_is_not_in_it_yet(
+    crild: Call, tickets: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert crild("presets", "new", "mine", "--from-data", "tickets.csv", *words).code == 0
+    path = tmp_path / "mine.toml"
+    lines = [
+        re.sub(r"^# (\[?(teacher|student|train|baseline|model|layers|epochs|batch_size|enabled)\b)", r"\1", line)
+        for line in path.read_text().splitlines()
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    shown = crild("presets", "show", "mine.toml", "--json")
+    assert shown.code == 0, f"without the comment signs it is a preset: {shown.err}"
+    document = shown.json
+    assert (document["train"]["epochs"], document["baseline"]["enabled"]) == (
+        (2.0, False) if "train.epochs=2" in settings else (20.0, True)
+    ), "what is set stays, what is offered counts"
+
+
+def test_a_preset_for_answers_to_rows_without_labels_offers_neither_teacher_nor_baseline(
+    crild: Call, tickets: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "texts.csv").write_text("message\n" + "".join(f"text {n}\n" for n in range(9)))
+    (tmp_path / "answers.csv").write_text("message,label\n" + "".join(f"text {n},{'abc'[n % 3]}\n" for n in range(9)))
+    words = [
+        "--set",
+        "task.files.dev=tickets.csv",
+        "--set",
+        "teacher.answers=answers.csv",
+        "--set",
+        "student.init=scratch",
+    ]
+    assert crild("presets", "new", "mine", "--from-data", "texts.csv", "--from", "answers", *words).code == 0
+    text = (tmp_path / "mine.toml").read_text()
+    assert not re.search(r"^# (\[(teacher|student|baseline)\]|model|layers|enabled)", text, re.MULTILINE)
+    assert "# batch_size" in text
 
 
 def test_a_preset_for_data_takes_stages_and_what_is_taken_back(crild: Call, tickets: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,36 @@ def test_a_job_that_slurm_refuses_leaves_no_run(crild: Call, slurm: Answer, runs
     assert "Invalid account" in said.err
     assert "--account" in said.err
     assert not list_runs(runs_dir)
+
+
+def test_the_runs_of_a_chain_wait_for_each_other(crild: Call, slurm: Answer, runs_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    slurm("sbatch", "Submitted batch job 77")
+    words = ("run", "quickstart", "--then", "quickstart", "--slurm", "--seeds", "1,2", "--name", "a", "--json")
+    said = crild(*words)
+    assert said.code == 0
+    assert [(run["run"], run["job"]) for run in said.json] == [
+        ("a-s1", "77_0"), ("a-2-s1", "77_0"), ("a-s2", "77_1"), ("a-2-s2", "77_1"),
+    ]  # fmt: skip
+    assert sum(call.startswith("sbatch") for call in calls(tmp_path)) == 2
+    assert "--dependency=afterany:77" in (tmp_path / "script.sh").read_text()
+    assert tomllib.loads((runs_dir / "a-2-s2" / "preset.toml").read_text())["student"]["init"] == str(runs_dir / "a-s2")
+
+
+def test_of_a_chain_that_slurm_takes_in_part_nothing_is_left_waiting(
+    crild: Call, slurm: Answer, runs_dir: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("submitit")
+    slurm("sbatch", "Submitted batch job 77")
+    script = tmp_path / "commands" / "sbatch"
+    refusal = 'grep -q afterany "$1" && { echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2; exit 1; }'
+    script.write_text(script.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{refusal}\n"))
+    slurm("scancel")
+    said = crild("run", "quickstart", "--then", "quickstart", "--slurm", "--name", "a")
+    assert said.code != 0
+    assert "QOSMaxSubmitJobPerUserLimit" in said.err
+    assert "scancel 77" in calls(tmp_path)
+    assert [(entry.id, entry.state) for entry in list_runs(runs_dir)] == [("a-s1", "stopped")]
 
 
 def test_a_stopped_run_is_submitted_again(crild: Call, slurm: Answer, runs_dir: Path) -> None:

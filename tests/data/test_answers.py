@@ -126,6 +126,38 @@ def test_a_column_of_classes_is_read_as_the_labels_are(tmp_path: Path, words: tu
     assert sorted(answer_classes(Teacher(answers=file))) == sorted(data.spec.labels)
 
 
+@pytest.mark.parametrize("form", ["columns", "bare columns", "objects"])
+def test_classes_that_were_read_as_numbers_are_named_as_the_labels_are(tmp_path: Path, form: str) -> None:
+    rows: Rows = [["text", "label"], *([text, row % 2] for row, text in enumerate(TEXTS))]
+    train = write(tmp_path, rows, "rows.csv")
+    task = Task(name="custom", files=Files(train=train, dev=train), columns=Columns(), kind="classification")
+    if form == "objects":
+        file = str(tmp_path / "answers.jsonl")
+        lines = (
+            {"text": text, "probabilities": {"1.0": p, "0.0": n}} for text, (p, n) in zip(TEXTS, SHARES, strict=True)
+        )
+        Path(file).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    else:
+        before = "" if form == "bare columns" else "probability_"
+        header = ["text", before + "1.0", before + "0.0"]
+        file = write(tmp_path, [header, *([text, *each] for text, each in zip(TEXTS, SHARES, strict=True))])
+    data = load_task(task)
+    assert data.spec.labels == ("0", "1")
+    assert shares(answers(task, file, data).train) == pytest.approx(np.array(SHARES), abs=2e-6)
+    if form != "bare columns":
+        assert answer_classes(Teacher(answers=file)) == ("0", "1")
+
+
+def test_a_class_that_two_columns_are_of_is_refused(tmp_path: Path) -> None:
+    rows: Rows = [["text", "label"], *([text, row % 2] for row, text in enumerate(TEXTS))]
+    train = write(tmp_path, rows, "rows.csv")
+    task = Task(name="custom", files=Files(train=train, dev=train), columns=Columns(), kind="classification")
+    header = ["text", "probability_1", "probability_1.0", "probability_0"]
+    error = refused(task, write(tmp_path, [header, *([text, 0.5, 0.5, 0.5] for text in TEXTS)]))
+    assert error.kind == "other-classes"
+    assert '"probability_1.0"' in error.sentence
+
+
 def test_texts_in_another_order_are_not_joined_by_row(tmp_path: Path) -> None:
     rows: Rows = [["Prompt", "pos", "neg"], *([text, *each] for text, each in zip(TEXTS[:4], SHARES, strict=False))]
     in_order = answers(task_of(tmp_path), write(tmp_path, rows))
@@ -236,6 +268,7 @@ def test_pairs_are_joined_by_both_texts(tmp_path: Path) -> None:
         (["bad one", "inf", 0.5], "answer-not-finite"),
         (["bad one", "", 0.5], "missing-answer"),
         (["bad one", "0,5", 0.5], "answer-not-number"),
+        (["bad one", "1_0", 0.5], "answer-not-number"),
         (["bad one", 0, 0], "answer-of-zeros"),
         (["", 0.5, 0.5], "answer-without-key"),
         (["good one", 0.5, 0.5], "answers-differ"),

@@ -217,6 +217,7 @@ RTE = HEADS["rte"]
         ("stsb", "dev", f"{HEADS['stsb']}\n{ROWS['stsb'][0][:-5]}nan\n", 2, ('invalid-score', '"nan"', '0', '5')),
         ("stsb", "dev", f"{HEADS['stsb']}\n{ROWS['stsb'][0][:-5]}-1\n", 2, ('invalid-score', '"-1"', '0', '5')),
         ("stsb", "dev", f"{HEADS['stsb']}\n{ROWS['stsb'][0][:-5]}five\n", 2, ('invalid-score', '"five"', '0', '5')),
+        ("stsb", "dev", f"{HEADS['stsb']}\n{ROWS['stsb'][0][:-5]}0_3\n", 2, ('invalid-score', '"0_3"', '0', '5')),
         ("rte", "train", f"{RTE}\n0\ta\0\tb\tentailment\n", 2, ('nul-byte',)),
         ("sst2", "train", f"sentence\tlabel\n{'x' * 1_000_001}\t1\n", 2, ('text-too-long', '1,000,003')),
     ],

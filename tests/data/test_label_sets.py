@@ -101,6 +101,13 @@ def test_lists_that_were_written_as_text(tmp_path: Path) -> None:
     assert gold(load_task(task(path))) == [[1, 1], [0, 0], [0, 1]]
 
 
+def test_a_number_that_only_pythons_source_may_hold_is_a_name(tmp_path: Path) -> None:
+    """As in a column of classes, where 1_0 is a word."""
+    data = load_task(task(written(tmp_path, '"[1_0, 2]"', '"[2]"')))
+    assert data.spec.labels == ("1_0", "2")
+    assert gold(data) == [[1, 1], [0, 1]]
+
+
 def test_numbers_of_a_file_that_names_its_labels(tmp_path: Path) -> None:
     """As `datasets` writes a list of classes into Parquet."""
     features = {"label": {"_type": "List", "feature": {"_type": "ClassLabel", "names": ["zeal", "awe", "joy"]}}}

@@ -20,7 +20,7 @@ from engine.data.overview import overview
 from engine.data.recognition import recognised
 from engine.errors import DataError
 from engine.preset.load import load_preset
-from engine.preset.schema import AnswerColumns, Files, Task, Teacher
+from engine.preset.schema import AnswerColumns, Columns, Files, Task, Teacher
 
 DEV = ("text,label", "a fine one,pos", "a bad one,neg")
 TRAIN = ("text", "first row", "second row", "third row")
@@ -60,6 +60,83 @@ def test_rows_without_labels_have_the_teachers_classes_and_devs_columns(tmp_path
     assert Examples.of(data.train).labels is None
     assert [row.label for row in data.dev["dev"]] == [1, 0]
     assert len(data.train) == len(train) - 1
+
+
+@pytest.mark.parametrize(
+    ("train", "keys"),
+    [
+        (TRAIN, {}),
+        (("text,source,lang", "first row,web,en", "second row,web,de"), {}),
+        (("text,grade", "first row,", "second row,"), {}),
+        (TRAIN, {"kind": "classification", "text": "text"}),
+    ],
+    ids=["one column", "other columns", "an empty column", "a complete task"],
+)
+def test_naming_the_column_of_devs_labels_leaves_the_training_rows_without(
+    tmp_path: Path, train: Sequence[str], keys: dict[str, Any]
+) -> None:
+    """The message about an unclear dev file asks for it."""
+    dev = ("text,grade,lang", "a fine one,pos,en", "a bad one,neg,de")
+    if train == TRAIN and not keys:
+        with pytest.raises(DataError) as caught:
+            read(task_of(tmp_path, TRAIN, dev))
+        assert (caught.value.kind, caught.value.file) == ("no-candidate-column", str(tmp_path / "dev.csv"))
+        assert "task.columns.label" in caught.value.sentence
+        assert "class_names" not in caught.value.sentence, "dev must have labels"
+    own = {"label": "grade", **{key: value for key, value in keys.items() if key == "text"}}
+    kind = {key: value for key, value in keys.items() if key == "kind"}
+    task = read(task_of(tmp_path, train, dev, columns=Columns(**own), **kind))
+    data = load_task(task)
+    assert Examples.of(data.train).labels is None
+    assert [row.label for row in data.dev["dev"]] == [1, 0]
+
+
+def test_a_named_column_that_neither_file_has_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read(task_of(tmp_path, ("text,label", "first row,pos", "second row,neg"), columns=Columns(label="lable")))
+    assert caught.value.kind == "no-such-column"
+    labelled = ("text,verdict", "first row,pos", "second row,neg")
+    assert read(task_of(tmp_path, labelled, labelled, columns=Columns(label="verdict"))).class_names is None
+
+
+@pytest.mark.parametrize(
+    ("train", "kind"),
+    [
+        (TRAIN, "single-column"),
+        (("text,source,lang", "first row,web,en", "second row,web,de"), "no-candidate-column"),
+        (("text,class,target", "first row,web,en", "second row,web,de"), "several-candidate-columns"),
+        (("text,label", "first row,", "second row,"), "missing-label"),
+        (("text,note", "first row,a", "second row,"), "missing-label"),
+        (("text,note", "first row,['a']", "second row,['a']"), "several-labels"),
+        (("text,note", *(f"row {number},the note {number}" for number in range(120))), "too-many-classes"),
+    ],
+    ids=["one column", "no label", "several", "an empty column", "a gap", "lists", "notes"],
+)
+def test_who_has_no_labels_is_told_what_leads_to_a_run(tmp_path: Path, train: Sequence[str], kind: str) -> None:
+    task = task_of(tmp_path, train)
+    with pytest.raises(DataError) as caught:
+        recognised(task, by_name_alone=True)
+    assert caught.value.kind == kind
+    facts = ("task.class_names", "task.files.dev", "teacher.finetune=false", "teacher.answers")
+    assert all(fact in caught.value.sentence for fact in facts)
+    named = task.model_copy(update={"class_names": ["neg", "pos"]})
+    assert Examples.of(load_task(recognised(named, by_name_alone=True).task).train).labels is None, "it does"
+
+
+@pytest.mark.parametrize(
+    ("train", "kind"),
+    [
+        (("text,label", "first row,pos", "second row,"), "missing-label"),
+        (("text,label", "first row,['a']", "second row,['b']"), "several-labels"),
+        (("text,label", *(f"row {number},the label {number}" for number in range(120))), "too-many-classes"),
+        (("text,a,b", "first row,1,0", "second row,0,1"), "one-hot-labels"),
+    ],
+)
+def test_labels_that_are_there_are_not_said_to_be_missing(tmp_path: Path, train: Sequence[str], kind: str) -> None:
+    with pytest.raises(DataError) as caught:
+        recognised(task_of(tmp_path, train), by_name_alone=True)
+    assert caught.value.kind == kind
+    assert "task.class_names" not in caught.value.sentence
 
 
 @pytest.mark.parametrize(
@@ -166,6 +243,34 @@ def test_the_classes_of_objects_ranks_and_named_columns(tmp_path: Path) -> None:
     assert answer_classes(ranks.model_copy(update={"columns": named})) == ("one", "other")
     labels = Teacher(answers=str(tmp_path / "b.csv"), columns=AnswerColumns(label="verdict"))
     assert answer_classes(labels) == ("1", "2")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.csv", "text,probability_,probability_pos\na,0.5,0.5\n", None),
+        ("a.csv", "text,predicted_probability_ ,predicted_probability_pos\na,0.5,0.5\n", None),
+        ("a.jsonl", '{"probabilities": {"a": 1}}\n{"probabilities": {"": 0.5, "b": 0.5}}\n', 2),
+    ],
+    ids=["column", "white space", "object"],
+)
+def test_a_class_without_a_name_is_refused_and_not_written_into_the_preset(
+    tmp_path: Path, name: str, text: str, line: int | None
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError) as caught:
+        answer_classes(Teacher(answers=str(tmp_path / name)))
+    assert (caught.value.kind, caught.value.line) == ("class-without-name", line)
+    assert "probabilit" in caught.value.sentence
+    named = Teacher(answers=str(tmp_path / name), columns=AnswerColumns(classes={"": "x", "pos": "y"}))
+    with pytest.raises(DataError) as caught:
+        answer_classes(named)
+    assert caught.value.kind == "class-without-name"
+
+
+def test_white_space_in_a_column_of_classes_names_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,pos\nb, \nc,neg\n")
+    assert answer_classes(Teacher(answers=str(tmp_path / "a.csv"))) == ("neg", "pos")
 
 
 @pytest.mark.parametrize(

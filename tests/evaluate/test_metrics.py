@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from engine.data.types import TaskSpec
 from engine.evaluate.metrics import METRICS, agreement, compute, label_loss, majority, predicted
-from engine.evaluate.rankings import RANKED
 from engine.evaluate.thresholds import best_thresholds
 from engine.preset.kinds import ENTITY_METRICS, KINDS, Kind, MetricName
+from engine.record.rankings import RANKED
 
 
 @pytest.fixture(autouse=True)

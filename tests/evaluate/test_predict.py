@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -238,6 +239,18 @@ def test_predictions_of_classes_are_kept_by_id_and_name(tmp_path: Path) -> None:
         "prediction": "c",
         "probabilities": {"né": 0.25, "b": 0.25, "c": 0.5},
     }
+
+
+def test_predictions_of_a_ranking_have_the_query_and_the_exact_score(tmp_path: Path) -> None:
+    """Probabilities of six digits would make ties of the last two rows."""
+    logits = np.array([[0, 1], [0, 2], [1, 0], [0, 0], [0, 20], [0, 21], [0, 22]], np.float32)
+    rows = replace(tokens([0, 1, 0, 0, 0, 1, 0]), groups=np.array([7, 7, 3, 3, 9, 9, 9]))
+    write_predictions(tmp_path / "a", rows, logits, spec("classification", "no", "yes"))
+    assert [row["group"] for row in written(tmp_path / "a")] == [0, 0, 1, 1, 2, 2, 2]
+    assert [row["score"] for row in written(tmp_path / "a")] == [1, 2, -1, 0, 20, 21, 22]
+    write_predictions(tmp_path / "b", rows, np.full((7, 1), 1 / 3, np.float32), spec("regression"))
+    assert np.float32(written(tmp_path / "b")[0]["score"]) == np.float32(1 / 3)
+    assert written(tmp_path / "b")[0]["prediction"] == 0.333333
 
 
 def test_predictions_of_scores_and_without_labels(tmp_path: Path) -> None:

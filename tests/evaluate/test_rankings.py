@@ -16,8 +16,10 @@ from engine.data.subset import few_samples
 from engine.data.types import TaskData, TaskSpec
 from engine.errors import DataError
 from engine.evaluate.metrics import compute, majority
-from engine.evaluate.rankings import CUT, mrr, ndcg
 from engine.preset.schema import Columns, Files, Task
+from engine.record.rankings import CUT, RANKED
+
+mrr, ndcg = RANKED["mrr"], RANKED["ndcg"]
 
 QUERIES = np.array([0, 0, 0, 1, 1, 1, 2, 2])
 RELEVANT = np.array([0, 1, 0, 1, 0, 1, 0, 0])

@@ -126,6 +126,10 @@ def test_labels_of_weight_0_are_no_labels_and_another_task_has_its_own_classes(t
         (["teacher.model=./expert"], []),
         (["teacher.model=./encoder"], [("no-class-names", "task.class_names")]),
         (["teacher.model=./encoder", "teacher.labels=['a', 'b']"], []),
+        (["teacher.model=./bare"], [("teacher-without-head", "teacher.model")]),
+        (["teacher.model=./bare", "teacher.labels=['a', 'b']"], [("teacher-without-head", "teacher.model")]),
+        (["teacher.model=./bare", CLASSES], [("teacher-without-head", "teacher.model")]),
+        (["teacher.model=./bare", "task.files.dev=false"], [("teacher-without-head", "teacher.model")]),
         (["teacher.model=./encoder", "teacher.finetune.epochs=1"], [("single-column", "task.files.train")]),
     ],
     ids=str,
@@ -141,6 +145,7 @@ def test_a_file_that_turns_out_to_have_no_labels(
         (tmp_path / name).write_text(text)
     model_folder(tmp_path / "expert", id2label={"0": "b", "1": "a"})
     model_folder(tmp_path / "encoder")
+    model_folder(tmp_path / "bare", architectures=["BertModel"])
     loaded = load(tmp_path, UNLABELLED, *overrides)
     problems = [problem for problem in checked(loaded) if (problem.key or "").partition(".")[0] != "student"]
     assert [(problem.kind, problem.key) for problem in problems] == expected

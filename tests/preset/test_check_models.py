@@ -45,6 +45,39 @@ def test_what_fits_passes(folder: Path) -> None:
     assert found(folder, text(student='layers = 12\nkeep = "last"', task="max_length = 512")) == []
 
 
+@pytest.mark.parametrize(
+    ("architectures", "problems"),
+    [
+        (["BertModel"], ["teacher/config.json teacher-without-head teacher.model"]),
+        (["BertForMaskedLM"], ["teacher/config.json teacher-without-head teacher.model"]),
+        (["BertForTokenClassification"], ["teacher/config.json teacher-without-head teacher.model"]),
+        (["BertForSequenceClassification"], []),
+        (["OwnForSequenceClassification"], []),
+        ([], []),
+        ("BertModel", []),
+    ],
+    ids=str,
+)
+def test_a_teacher_that_learns_nothing_needs_a_head(folder: Path, architectures: object, problems: list[str]) -> None:
+    model_folder(folder / "teacher", architectures=architectures)
+    assert found(folder, text()) == problems
+    assert found(folder, text(), "teacher.finetune.epochs=1") == []
+    others = [problem.replace("teacher.model", "teacher.others.large.model") for problem in problems]
+    assert found(folder, text(), "teacher.finetune.epochs=1", "teacher.others.large.model=./teacher") == others
+    if problems:
+        facts = ("teacher.answers", "[teacher.finetune]", "trained on the task", "rte")
+        assert all(fact in sentences(folder, text()) for fact in facts)
+
+
+def test_a_teacher_of_words_has_a_head_for_words(folder: Path) -> None:
+    custom = text().replace('"rte"', '"custom"\nkind = "token-classification"\nfiles = { train = "a.conll" }')
+    (folder / "a.conll").write_text("EU B-ORG\nrejects O\n\n")
+    model_folder(folder / "teacher", architectures=["BertForTokenClassification"])
+    assert "teacher-without-head" not in " ".join(found(folder, custom))
+    model_folder(folder / "teacher", architectures=["BertForSequenceClassification"])
+    assert "teacher-without-head" in " ".join(found(folder, custom))
+
+
 SCRATCH = 'init = "scratch"\nhidden_size = 100\n'
 
 

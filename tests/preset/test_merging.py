@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import PresetError
 from engine.preset.load import LONGEST_CHAIN, load_preset
-from engine.preset.schema import Objective
+from engine.preset.schema import Augment, Objective
 from tests.preset.support import MINIMAL, load, mistake, mistakes, problems, refused, write
 
 
@@ -153,6 +153,30 @@ def test_naming_another_task_or_teacher_drops_what_was_said_of_the_one_before(tm
     assert (preset.student.hidden_size, preset.student.heads) == (None, None)
     same = load(tmp_path, text, "teacher.model=org/one").preset
     assert same.teacher.revision == "abc", "the same model again changes nothing"
+
+
+@pytest.mark.parametrize("variant", ["glitter", "augmented"])
+def test_a_rule_for_words_drops_what_the_model_for_words_had(variant: str) -> None:
+    copies = "stage.kd.data.augment"
+    refs = ["crild", "mrpc", variant]
+
+    def augment(*overrides: str) -> Augment:
+        found = load_preset(refs, overrides).preset.stage[-1].augment
+        assert found is not None
+        return found
+
+    before = augment()
+    assert (before.words, before.share, before.top) == ("mlm", 0.4, 15)
+    for words in ("delete", "swap", "punctuation"):
+        own = augment(f"{copies}.words={words}")
+        assert (own.words, own.model, own.share, own.top) == (words, None, None, None)
+        assert (own.copies, own.seed) == (before.copies, before.seed)
+    both = [f"{copies}.share=0.3", f"{copies}.words=delete"]
+    assert augment(*both).share == augment(*reversed(both)).share == 0.3, "what is set with it stays"
+    assert augment(f"{copies}.words=delete", f"{copies}.model=false", f"{copies}.top=false") == augment(
+        f"{copies}.words=delete"
+    )
+    assert augment(f"{copies}.words=mlm") == before, "the same word again changes nothing"
 
 
 def test_a_glue_folder_outlives_another_glue_task_but_not_a_toy_one(tmp_path: Path) -> None:

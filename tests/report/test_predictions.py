@@ -53,6 +53,8 @@ def test_a_further_dev_set_has_a_file_of_its_own(tmp_path: Path) -> None:
         (b'{"id": "a", "label": 1.0, "prediction": NaN}\n', "bad-predictions"),
         (b'{"id": "a", "label": 1.0, "prediction": 1e999}\n', "bad-predictions"),
         (b'{"id": "a", "label": 1.0, "prediction": 1, "probabilities": 3}\n', "bad-predictions"),
+        (b'{"id": "a", "label": 1.0, "prediction": 1, "group": 0}\n', "bad-predictions"),
+        (b'{"id": "a", "label": 1.0, "prediction": 1, "group": "x", "score": 1}\n', "bad-predictions"),
     ],
 )
 def test_what_cannot_be_read_is_an_error_of_its_kind(tmp_path: Path, content: bytes | None, kind: str) -> None:
@@ -62,3 +64,19 @@ def test_what_cannot_be_read_is_an_error_of_its_kind(tmp_path: Path, content: by
     with pytest.raises(RunError) as caught:
         read_answers(tmp_path)
     assert (caught.value.kind, caught.value.file) == (kind, str(tmp_path / "predictions/student.jsonl"))
+
+
+def test_a_ranking_has_the_query_and_the_score_of_each_row(tmp_path: Path) -> None:
+    """Rows of other queries are another dev set."""
+    found = []
+    for groups in ((0, 0), (0, 1)):
+        (tmp_path / "predictions").mkdir(exist_ok=True)
+        rows = [
+            {"id": f"dev-{index}", "group": group, "score": score, "label": 1.0, "prediction": 0.25}
+            for index, (group, score) in enumerate(zip(groups, (0.2500001, None), strict=True))
+        ]
+        (tmp_path / "predictions/student.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+        found.append(read_answers(tmp_path))
+    one, other = found
+    assert (one.groups, one.scores[0], str(one.scores[1])) == ((0, 0), 0.2500001, "nan")
+    assert one.dev != other.dev

@@ -444,3 +444,46 @@ def test_a_student_without_the_key_has_the_layers_of_its_results(tmp_path: Path)
     chained.write_text(chained.read_text().replace("layers = 3", 'init = "/runs/first/student"'))
     (block,) = table_of(tmp_path).blocks
     assert [row.label for row in block.rows if row.kind == "method"] == ["kd", "crild"]
+
+
+def a_ranking(runs_dir: Path, method: str, seed: int, second: int, *, groups: bool = True) -> Path:
+    """Of 40 queries with two rows so many are ranked second."""
+    found = {"mrr": 1 - second / 80}
+    run_dir = finished(runs_dir, method, seed, right(80), metric="mrr", metrics=found)
+    rows = [
+        {"id": f"dev-{row}", "group": row // 2, "label": float(row % 2), "prediction": score, "score": score}
+        for row in range(80)
+        for score in [float(row % 2 == 0) if row // 2 < second else float(row % 2)]
+    ]
+    kept = [{key: value for key, value in row.items() if groups or key not in ("group", "score")} for row in rows]
+    (run_dir / "predictions/student.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    return run_dir
+
+
+def test_rankings_are_marked(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        a_ranking(tmp_path, "kd", seed, 30 + seed)
+        a_ranking(tmp_path, "crild", seed, seed)
+    table = table_of(tmp_path)
+    assert {label: cells(table)[label].mark for label in ("kd", "crild")} == {"kd": "", "crild": "best"}
+    assert not any("Not tested" in line for line in table.footers)
+    against = report_of(tmp_path, against="kd").tables[0]
+    assert cells(against)["crild"].mark == "above"
+
+
+def test_rankings_whose_predictions_name_no_queries_are_not_tested(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        a_ranking(tmp_path, "kd", seed, 30 + seed, groups=False)
+        a_ranking(tmp_path, "crild", seed, seed)
+    table = table_of(tmp_path)
+    assert any("which query each row is of" in line for line in table.footers)
+    assert {cell.mark for cell in cells(table).values()} == {""}
+
+
+def test_a_metric_of_words_without_a_test_is_said(tmp_path: Path) -> None:
+    for method in ("kd", "crild"):
+        for seed in (1, 2):
+            run_dir = finished(tmp_path, method, seed, right(2), metric="f1_macro", metrics={"f1_macro": 0.5})
+            row = {"id": "dev-0", "label": ["O"], "prediction": ["O"], "word_probabilities": [1.0]}
+            (run_dir / "predictions/student.jsonl").write_text(json.dumps(row) + "\n")
+    assert any("there is no test for f1_macro" in line for line in table_of(tmp_path).footers)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from engine.evaluate.metrics import METRICS as OFFICIAL
+from engine.preset.kinds import RANKINGS
+from engine.record.rankings import RANKED
 from engine.report.predictions import Answers
 from engine.report.significance import LEVEL, METRICS, SeedAnswers, compare_methods, holm, pooled_variance, score
 
@@ -259,3 +261,59 @@ def test_what_cannot_be_computed_is_nothing_as_officially(metric: str) -> None:
 
 def test_every_metric_of_a_task_is_known() -> None:
     assert set(METRICS) == set(OFFICIAL)
+
+
+# -- rankings
+
+
+def ranked(second: Sequence[int] = (), *, queries: int = 8) -> Answers:
+    """Queries of three passages, the last of them right and ranked first, but second in these queries; those that are ranked first
+    are given class 1, all others class 0."""
+    scores = [score for query in range(queries) for score in ((0.5, 0.1, 0.3) if query in second else (0.3, 0.1, 0.5))]
+    return Answers(
+        "dev", ("no", "yes"), (0.0, 0.0, 1.0) * queries, tuple(float(score == 0.5) for score in scores),
+        groups=tuple(row // 3 for row in range(3 * queries)), scores=tuple(scores),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", ["mrr", "ndcg", "accuracy"])
+def test_of_a_ranking_queries_are_drawn(metric: str) -> None:
+    """Two of 8 queries differ, always in favour of one: no difference in a resample that has neither, (6/8)^8. Of single rows, it
+    would be (22/24)^24, of accuracy's four (20/24)^24."""
+    one, other = ({seed: ranked(second) for seed in (1, 2, 3)} for second in ((), (0, 1)))
+    tests = compare_methods(metric, [one, other], 40_000, against=1)
+    assert tests.p_values[0, 1] == pytest.approx(2 * 0.75**8, abs=0.01)
+    loss = {"mrr": 1 / 2, "ndcg": 1 - 1 / np.log2(3), "accuracy": 2 / 3}[metric]
+    assert tests.differences[0].mean == pytest.approx(loss * 2 / 8)
+
+
+def test_a_ranking_of_seeds_that_scatter_by_hand() -> None:
+    """Of 2,000 queries 100, 200 and 300 more are ranked second, at 1/2 each: differences of 2.5, 5 and 7.5 points have
+    t = 5 / (2.5 / √3) with two degrees of freedom, p = 0.074 without queries."""
+    one = {seed: ranked(range(20), queries=2000) for seed in (1, 2, 3)}
+    other = {seed: ranked(range(20 + 100 * seed), queries=2000) for seed in (1, 2, 3)}
+    tests = compare_methods("mrr", [one, other], 1_000, against=1)
+    assert tests.differences[0].mean == pytest.approx(0.05)
+    assert tests.p_values[0, 1] == pytest.approx(0.0742, abs=0.015)
+
+
+@pytest.mark.parametrize("metric", RANKINGS)
+def test_rankings_are_measured_as_in_training_ties_and_queries_without_an_answer_included(metric: str) -> None:
+    random = np.random.default_rng(7)
+    groups = random.integers(0, 9, 60)
+    labels = random.integers(0, 3, 60) * (groups != 4)  # query 4 has no relevant row
+    scores = random.integers(0, 8, 60).astype(float)
+    scores[5] = np.nan
+    answers = Answers(
+        "x", (), tuple(labels.tolist()), tuple(scores), (), tuple(groups.tolist()), tuple(scores.tolist())
+    )
+    assert score(metric, answers) == pytest.approx(RANKED[metric](scores, labels, groups), abs=1e-12)
+    nothing = Answers("x", (), (0.0,) * 60, tuple(scores), (), tuple(groups.tolist()), tuple(scores.tolist()))
+    assert score(metric, nothing) == 0.0
+    both = {1: nothing, 2: nothing}
+    assert compare_methods(metric, [both, both], 500).p_values[0, 1] == 1.0
+
+
+def test_a_ranking_needs_the_query_of_each_row() -> None:
+    both = method(range(3), range(4))
+    assert "query" in compare_methods("mrr", [both, {1: ranked(), 2: ranked()}]).untested[0, 1]

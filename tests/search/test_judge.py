@@ -9,7 +9,7 @@ import pytest
 from engine.preset.load import load_preset
 from engine.search.judge import Course, judged_stage
 
-START = {"kind": "stage_started", "stage": "kd", "steps": 40}
+START = {"kind": "stage_started", "stage": "kd", "role": "student", "steps": 40}
 
 
 def evaluation(step: int, value: float, **more: Any) -> dict[str, Any]:
@@ -51,6 +51,20 @@ def test_other_stages_models_and_rows_do_not_count() -> None:
         evaluation(12, 0.9, stage="ild"), evaluation(12, 0.9, metrics=None), {"kind": "step", "stage": "ild", "step": 40},
     ]  # fmt: skip
     assert course([*EVENTS[:3], *others]) == course(EVENTS[:3])
+
+
+def started(stage: str, steps: int, role: str = "student") -> dict[str, Any]:
+    return {"kind": "stage_started", "stage": stage, "role": role, "steps": steps}
+
+
+def test_the_steps_of_earlier_stages_count() -> None:
+    before = [started("teacher", 500, "teacher"), started("ild", 60), started("ild", 60)]
+    late = course([*before, *EVENTS])
+    assert late == [(7, 0.5), (8, 0.6), (9, 0.6), (10, 0.7)], "60 of 100 steps were the other stage's"
+    assert (
+        course([*before, *EVENTS, started("ild", 60), started("baseline", 900, "baseline"), started("more", 50)])
+        == late
+    )
 
 
 def test_a_stage_that_ends_early_is_judged_to_its_end() -> None:

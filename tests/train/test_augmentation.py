@@ -11,6 +11,7 @@ import torch
 
 from engine.data.examples import Examples
 from engine.data.types import Example, TaskData, TaskSpec, WordLabels
+from engine.data.word_edits import SHARES
 from engine.errors import DataError
 from engine.preset.kinds import Kind
 from engine.preset.load import load_preset
@@ -52,6 +53,8 @@ def copies_of(data: TaskData, **keys: object) -> Examples:
     inputs, (finding,), pool = with_copies(rows, augment, data, precision="fp32", device=CPU)
     assert pool.rows == len(pool.copied_rows()) == len(inputs) - len(rows)
     assert finding.facts["copies"] == len(inputs) - len(data.train)
+    share = keys.get("share", SHARES[augment.words])
+    assert (finding.facts["share"], f"share {share}" in finding.sentence) == (share, True), "also where it is left out"
     assert inputs.labels is None
     return inputs.take(torch.arange(len(data.train), len(inputs)).numpy())
 

@@ -11,6 +11,9 @@ import pytest
 from sklearn.metrics import ndcg_score
 from transformers import pipeline
 
+from engine.report.predictions import read_answers
+from engine.report.significance import score as score_of
+from engine.report.student_errors import student_errors
 from tests.train import tiny_run
 from tests.train.test_prediction import read_csv
 
@@ -51,3 +54,13 @@ def test_a_reranker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["mrr"] == pytest.approx(np.mean(1 / np.array(ranks)), abs=1e-6)
     lines = (run_dir / "predictions" / "student.jsonl").read_text().splitlines()
     assert [json.loads(line)["prediction"] for line in lines] == pytest.approx(scores.tolist(), abs=2e-6)
+    assert [json.loads(line)["group"] for line in lines] == [row // 4 for row in range(32)]
+    for metric, value in found.items():  # as reports compute it again
+        assert score_of(metric, read_answers(run_dir)) == pytest.approx(value, abs=1e-9)
+    by_query = student_errors(run_dir).ranking
+    assert by_query is not None
+    assert by_query.queries == 8
+    assert by_query.mrr == pytest.approx(found["mrr"])
+    assert by_query.teacher_ndcg == pytest.approx(results["teacher"]["metrics"]["ndcg"])
+    assert [query.rank for query in by_query.worst] == sorted((rank for rank in ranks if rank > 1), reverse=True)
+    assert {query.query for query in by_query.worst} <= {row["query"] for row in rows}

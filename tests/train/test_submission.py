@@ -220,7 +220,7 @@ def test_a_file_that_the_site_would_refuse_does_not_get_into_the_archive(
 
 def test_scores_beyond_the_scale_are_found(tmp_path: Path) -> None:
     path = write_answers(tmp_path, SITE_FILES["STS-B.tsv"], ["2.500"] * 1379)
-    for word in ("5.1", "-1", "nan", "high"):
+    for word in ("5.1", "-1", "nan", "high", "0_1"):
         path.write_text(f"{HEADER}\n" + "".join(f"{row}\t{word if row == 3 else '1.0'}\n" for row in range(1379)))
         with raises("wrong-answer", path, word):
             check_answers(path)

@@ -70,6 +70,41 @@ def test_a_data_file_is_the_task_of_the_command(folder: Path) -> None:
     assert command_line(choose(Draft(main="kd", task="rte"), other), None) == "crild run kd 'my mails.tsv'"
 
 
+@pytest.mark.parametrize("main", ["answers", "local-teacher"])
+def test_a_data_file_joins_the_presets_for_a_teacher_of_ones_own(folder: Path, main: str) -> None:
+    tickets = data(folder)
+    entries = {entry.ref: entry for entry in catalog.known()}
+    expected = f"crild run {main} tickets.csv"
+    assert command_line(choose(choose(Draft(), entries[main]), tickets), None) == expected
+    assert command_line(choose(choose(Draft(), tickets), entries[main]), None) == expected, "in either order"
+    assert command_line(choose(Draft(main, "tickets.csv"), tickets), None) == f"crild run {main}"
+    assert command_line(choose(Draft(main, "tickets.csv"), entries["quickstart"]), None) == "crild run quickstart"
+
+
+def test_answers_to_a_data_file_without_labels_are_checked_at_their_fields(folder: Path) -> None:
+    data(folder, "texts.csv", "message\n" + "".join(f"text {index}\n" for index in range(40)))
+    data(folder, "labelled.csv")
+    (folder / "answers.csv").write_text(
+        "message,label\n" + "".join(f"text {n},{'red' if n % 2 else 'blue'}\n" for n in range(40))
+    )
+    draft = Draft("answers", "texts.csv", edits={"student.init": "scratch"})
+    assert {fault.key for fault in examine(draft, folder).faults} == {"teacher.answers"}
+    draft = draft.edited("teacher.answers", "answers.csv")
+    assert {fault.key for fault in examine(draft, folder).faults} == {"task.files.dev"}
+    draft = draft.edited("task.files.dev", "labelled.csv")
+    found = examine(draft, folder)
+    assert not found.faults
+    assert found.newest is not None
+    assert found.newest.task.class_names == ["blue", "red"]
+    items = "--set task.files.dev=labelled.csv --set teacher.answers=answers.csv --set student.init=scratch"
+    assert command_line(draft, found.preset) == f"crild run answers texts.csv {items}"
+    (folder / "answers.csv").write_text("message,red,blue\n" + "".join(f"text {n},1,0\n" for n in range(40)))
+    assert {fault.key for fault in examine(draft, folder).faults} == {"task.class_names"}
+    assert not examine(draft.edited("task.class_names", "[red, blue]"), folder).faults
+    saved = load_preset([str(save(draft, folder, Path("mine.toml")))], base=folder).preset
+    assert (saved.teacher.answers, saved.student.init) == (str(folder / "answers.csv"), "scratch")
+
+
 def test_what_is_recognised_is_told_and_what_is_not_is_at_its_field(folder: Path, model: str) -> None:
     tickets = data(folder, text=ROWS.replace("message", "text").replace("team", "label"))
     key, _, path = model.partition("=")

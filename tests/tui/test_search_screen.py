@@ -182,6 +182,20 @@ def test_it_is_live_and_keeps_the_cursor_on_its_trial(tmp_path: Path, monkeypatc
     drive(monkeypatch, tmp_path, look, size=(200, 50))
 
 
+def test_all_that_is_said_of_the_winner_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    confirmed = (Confirmation(2, 3, 0.66, 0.01, 0.65, 0.02, 400), Confirmation(0, 3, 0.6, 0.01, 0.6, 0.02, 400))
+    ended = replace(trials_of("accuracy"), confirmed=confirmed, over="all trials are done", majority=0.67)
+    make_search(tmp_path, ended)
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        text = screen_text(app)
+        for fact in ("at or below the majority guess", "+5.00 on the rows held out", "accuracy by trial", "55.00"):
+            assert fact in text
+
+    drive(monkeypatch, tmp_path, look, size=(80, 24))
+
+
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ascii_only: bool) -> None:
     make_search(tmp_path, trials_of("accuracy"))
