@@ -291,7 +291,7 @@ class RowReader:
             for start, block in text_blocks(self._file, self.name)
             for numbered in enumerate(split_lines(block), start)
         )
-        found = ((sentence.line, sentence.columns) for sentence in sentences(self.name, numbered))
+        found = ((each.line, each.columns) for each in sentences(self.name, numbered, labelled=False))
         names: tuple[str, ...] = ()
         for lines, columns in self._chunked(found, most):
             names = tuple(column_names(len(columns[0])))

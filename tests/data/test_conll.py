@@ -86,3 +86,19 @@ def test_rows_to_predict_are_sentences(tmp_path: Path) -> None:
     assert [chunk.columns for chunk in chunks] == [("1", "2")] * 2
     assert [chunk.values("1") for chunk in chunks] == [[["a", "b"]], [["c"]]]
     assert [list(chunk.lines) for chunk in chunks] == [[1], [4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Anna\nleft\n\nit\n", [["Anna", "left"], ["it"]]),
+        ("# text = Anna\n-DOCSTART-\n\nAnna\n", [["Anna"]]),
+        ("#cats\nsleep\n\n#\n", [["#cats", "sleep"], ["#"]]),
+        ("New York\tO\n", [["New York"]]),
+        ("#made-by-hand\nAnna O\n", [["Anna"]]),
+    ],
+    ids=["words", "comment-and-document", "hashes", "two-columns", "comment-above-two-columns"],
+)
+def test_rows_to_predict_may_be_words_alone(tmp_path: Path, text: str, sentences: list[list[str]]) -> None:
+    with RowReader(file_of(tmp_path, text), "conll") as reader:
+        assert [row for chunk in reader.chunks() for row in chunk.values("1")] == sentences
