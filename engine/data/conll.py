@@ -16,6 +16,7 @@ from pathlib import Path
 
 from engine.data.text_files import shown
 from engine.errors import DataError
+from engine.preset.text import plural
 
 DOCUMENT = "-DOCSTART-"
 _RANGE = re.compile(r"\d+[-.]\d+")
@@ -67,7 +68,7 @@ def sentences(path: Path, lines: Iterable[tuple[int, str]], *, labelled: bool = 
         if len(fields) != width:
             if line.startswith("#") and not words:
                 continue
-            sentence = f"this line has {len(fields)} fields, but line {first:,} has {width}"
+            sentence = f"this line has {plural(len(fields), 'field')}, but line {first:,} has {width}"
             raise DataError(sentence, kind="wrong-field-count", file=str(path), line=number)
         if width == _UNIVERSAL and _RANGE.fullmatch(fields[0]):
             continue

@@ -120,6 +120,12 @@ class ArrowChunk:
         return list(zip(*(column.to_pylist() for column in self.batch.columns), strict=True))
 
 
+def text_of_words(value: Any) -> Any:
+    """A list of words as a text in which spaces separate them; any other value as it is."""
+    is_list = isinstance(value, list | tuple) and all(isinstance(word, str) and " " not in word for word in value)
+    return " ".join(value) if is_list else value
+
+
 class RowReader:
     """An input that is open for reading: a file, or standard input where `path` is None.
 

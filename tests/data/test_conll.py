@@ -52,11 +52,12 @@ def test_windows_line_ends_and_blank_lines_of_spaces(tmp_path: Path) -> None:
     ("text", "kind", "line", "facts"),
     [
         ("a O\nb c O\n", "wrong-field-count", 2, ["3 fields", "line 1"]),
+        ("a O\nb\n", "wrong-field-count", 2, ["1 field,", "line 1"]),
         ("a\nb\n", "one-column-conll", 1, []),
         ("-DOCSTART- O\n\n", "no-rows", None, []),
         ("a O\n", "no-such-column", 1, ['"3"', "1 to 2"]),
     ],
-    ids=["other-width", "one-column", "no-words", "no-such-column"],
+    ids=["more-fields", "fewer-fields", "one-column", "no-words", "no-such-column"],
 )
 def test_what_is_wrong_is_said_with_its_line(
     tmp_path: Path, text: str, kind: str, line: int | None, facts: list[str]
