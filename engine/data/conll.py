@@ -11,10 +11,12 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from engine.data.text_files import shown
 from engine.errors import DataError
+from engine.preset.text import plural
 
 DOCUMENT = "-DOCSTART-"
 _RANGE = re.compile(r"\d+[-.]\d+")
@@ -30,9 +32,13 @@ class Sentence:
     columns: tuple[tuple[str, ...], ...]
 
 
-def sentences(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
-    """The sentences in numbered lines. Raises DataError for a line with another number of fields than the first one's."""
+def sentences(path: Path, lines: Iterable[tuple[int, str]], *, labelled: bool = True) -> Iterator[Sentence]:
+    """The sentences in numbered lines; those that are not `labelled` may have words alone.
+
+    Raises DataError for a line with another number of fields than the first one's, and for words alone where they need labels.
+    """
     width, tabs, first = 0, False, 0
+    lines, alone = (lines, False) if labelled else _with_width(lines)
     words: list[list[str]] = []
     start = 0
     for number, line in lines:
@@ -42,7 +48,7 @@ def sentences(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence
                 words = []
             continue
         if not width:
-            if line.startswith("#") and (line.startswith("# ") or len(line.split()) == 1):
+            if line.startswith("#") and (line.startswith("# ") or (not alone and len(line.split()) == 1)):
                 continue  # a comment above the first word: nothing else begins a file like this
             tabs = "\t" in line
         fields = line.split("\t") if tabs else line.split()
@@ -53,7 +59,7 @@ def sentences(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence
             continue
         if not width:
             width, first = len(fields), number
-            if width < 2:
+            if width < 2 and labelled:
                 sentence = (
                     f"this line has one field, {shown(line.strip())}, but each line must be a word and its label, "
                     "separated by a tab or a space, and an empty line must end each sentence"
@@ -62,7 +68,7 @@ def sentences(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence
         if len(fields) != width:
             if line.startswith("#") and not words:
                 continue
-            sentence = f"this line has {len(fields)} fields, but line {first:,} has {width}"
+            sentence = f"this line has {plural(len(fields), 'field')}, but line {first:,} has {width}"
             raise DataError(sentence, kind="wrong-field-count", file=str(path), line=number)
         if width == _UNIVERSAL and _RANGE.fullmatch(fields[0]):
             continue
@@ -70,6 +76,19 @@ def sentences(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence
         words.append(fields)
     if words:
         yield Sentence(start, tuple(zip(*words, strict=True)))
+
+
+def _with_width(lines: Iterable[tuple[int, str]]) -> tuple[Iterable[tuple[int, str]], bool]:
+    """The same lines, and whether they are words alone: there `#cats` is a word even above the others."""
+    rest, alone = iter(lines), False
+    head: list[tuple[int, str]] = []
+    for number, line in rest:
+        head.append((number, line))
+        fields = line.split("\t") if "\t" in line else line.split()
+        if line.strip() and not line.startswith("#") and fields[0] != DOCUMENT:
+            alone = len(fields) == 1
+            break
+    return chain(head, rest), alone
 
 
 def column_names(width: int) -> list[str]:

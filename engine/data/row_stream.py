@@ -120,6 +120,12 @@ class ArrowChunk:
         return list(zip(*(column.to_pylist() for column in self.batch.columns), strict=True))
 
 
+def text_of_words(value: Any) -> Any:
+    """A list of words as a text in which spaces separate them; any other value as it is."""
+    is_list = isinstance(value, list | tuple) and all(isinstance(word, str) and " " not in word for word in value)
+    return " ".join(value) if is_list else value
+
+
 class RowReader:
     """An input that is open for reading: a file, or standard input where `path` is None.
 
@@ -291,7 +297,7 @@ class RowReader:
             for start, block in text_blocks(self._file, self.name)
             for numbered in enumerate(split_lines(block), start)
         )
-        found = ((sentence.line, sentence.columns) for sentence in sentences(self.name, numbered))
+        found = ((each.line, each.columns) for each in sentences(self.name, numbered, labelled=False))
         names: tuple[str, ...] = ()
         for lines, columns in self._chunked(found, most):
             names = tuple(column_names(len(columns[0])))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from engine.data.custom import value_kind
 from engine.data.examples import Examples, NumberedIds, TextBuilder
 from engine.data.findings import Finding
-from engine.data.row_stream import ArrowChunk, RowChunk, RowReader
+from engine.data.row_stream import ArrowChunk, RowChunk, RowReader, text_of_words
 from engine.data.stored_rows import Inputs, stored_inputs
 from engine.data.subset import drawn_rows
 from engine.data.text_columns import TextColumns, columns_of_task
@@ -25,6 +25,7 @@ from engine.data.text_files import check_text, listed, shown
 from engine.data.types import TEST, Example, TaskData, TaskSpec
 from engine.data.unlabelled_files import columns_of_file, file_format, files_of
 from engine.errors import DataError
+from engine.preset.kinds import WORD_LABELS
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 
@@ -48,7 +49,7 @@ def unlabelled_inputs(
     """
     files = files_of(source)
     name = _name(files)
-    rows, facts = _read(source, files, task, is_pair=data.spec.is_pair, report=report)
+    rows, facts = _read(source, files, task, data.spec, report)
     report("comparing the unlabelled rows with the task's")
     train = Examples.of(data.train).unlabelled()
     keys, measured = text_keys(rows), keys_of(data.measured.values())
@@ -128,13 +129,20 @@ def read_pool(path: Path, *, is_pair: bool, report: Report = unreported) -> Exam
     return _rows([path], lambda *_: columns, {"pool": 1, "is_pair": is_pair}, is_pair=is_pair, report=report)[0]
 
 
-def _read(source: UnlabelledFiles, files: Sequence[Path], task: Task, *, is_pair: bool, report: Report) -> Inputs:
+def _read(source: UnlabelledFiles, files: Sequence[Path], task: Task, spec: TaskSpec, report: Report) -> Inputs:
     """The rows of some files, without those that lack a text; and `blank`, their number, and `ignored`, the columns that were
     not read."""
+    is_pair, by_word = spec.is_pair, spec.kind == WORD_LABELS
     chosen = None if source.columns is None else source.columns.model_dump()
-    settings = {"unlabelled": 1, "columns": chosen, "known": columns_of_task(task)[0], "is_pair": is_pair}
+    settings = {
+        "unlabelled": 1,
+        "columns": chosen,
+        "known": columns_of_task(task)[0],
+        "is_pair": is_pair,
+        "by_word": by_word,
+    }
     choose = partial(columns_of_file, source, task, is_pair=is_pair)
-    return _rows(files, choose, settings, is_pair=is_pair, report=report)
+    return _rows(files, choose, settings, is_pair=is_pair, by_word=by_word, report=report)
 
 
 def _rows(
@@ -143,9 +151,11 @@ def _rows(
     settings: Mapping[str, Any],
     *,
     is_pair: bool,
+    by_word: bool = False,
     report: Report,
 ) -> Inputs:
-    """As `_read`; `choose` gives the columns of the texts, of a file's columns, its path and its format."""
+    """As `_read`; `choose` gives the columns of the texts, of a file's columns, its path and its format. With `by_word`, a text
+    may be a list of words."""
 
     def load() -> Inputs:
         texts, pairs = TextBuilder(), TextBuilder()
@@ -162,7 +172,7 @@ def _rows(
                         ignored.update(dict.fromkeys(name for name in chunk.columns if name not in columns))
                     if columns is None:
                         continue
-                    inputs = list(_inputs(chunk, columns, path))
+                    inputs = list(_inputs(chunk, columns, path, by_word=by_word))
                     texts.append([text for text, _ in inputs])
                     pairs.append([pair for _, pair in inputs if pair is not None])
                     rows, blank = rows + len(inputs), blank + len(chunk.lines) - len(inputs)
@@ -175,19 +185,20 @@ def _rows(
     return stored_inputs(files, settings, load, report)
 
 
-def _inputs(chunk: RowChunk, columns: TextColumns, path: Path) -> Iterator[tuple[str, str | None]]:
+def _inputs(chunk: RowChunk, columns: TextColumns, path: Path, *, by_word: bool) -> Iterator[tuple[str, str | None]]:
     """The inputs of a chunk, without rows that lack a text. Raises DataError for what is no text."""
-    read = [list(_texts(chunk, column, path)) for column in columns if column is not None]
+    read = [list(_texts(chunk, column, path, by_word=by_word)) for column in columns if column is not None]
     if len(read) == 1:
         yield from ((text, None) for text in read[0] if text)
     else:
         yield from ((text, pair) for text, pair in zip(*read, strict=True) if text and pair)
 
 
-def _texts(chunk: RowChunk, column: str, path: Path) -> Iterator[str]:
+def _texts(chunk: RowChunk, column: str, path: Path, *, by_word: bool) -> Iterator[str]:
     """The texts in a column; "" where there is none."""
     values: Sequence[Any] = chunk.values(column) if column in chunk.columns else [None] * len(chunk.lines)
-    for line, value in zip(chunk.lines, values, strict=True):
+    texts: Iterable[Any] = map(text_of_words, values) if by_word else values
+    for line, value in zip(chunk.lines, texts, strict=True):
         if value is None or (isinstance(value, float) and math.isnan(value)):
             yield ""
             continue

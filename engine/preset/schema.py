@@ -492,8 +492,8 @@ class UnlabelledFiles(Record):
     """Files of your own with inputs for the run's task, for a stage that needs no labels."""
 
     files: Annotated[list[Name], Field(min_length=1)]
-    """CSV, TSV, JSON lines, Parquet, or plain text with one input on each line; may be compressed. `*` and `?` stand for
-    several files."""
+    """CSV, TSV, JSON lines, Parquet, or plain text with one input on each line; where words have labels, CoNLL, too. May be
+    compressed. `*` and `?` stand for several files."""
     columns: InputColumns | None = None
     """Names of their columns; those of the task, or usual names, when left out. No other column is read."""
     with_task: Annotated[

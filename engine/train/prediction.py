@@ -17,7 +17,7 @@ import torch
 
 from engine.data.compressed import Sink, compressing
 from engine.data.custom import value_kind
-from engine.data.row_stream import ArrowChunk, RowChunk, RowReader
+from engine.data.row_stream import ArrowChunk, RowChunk, RowReader, text_of_words
 from engine.data.text_columns import TextColumns, columns_of_task, text_columns
 from engine.data.text_files import check_text, shown
 from engine.data.tokens import TokenSet, check_max_length, tokenise_texts
@@ -326,7 +326,7 @@ def _texts(chunk: RowChunk, column: str, name: Path, *, by_word: bool = False) -
     values = chunk.values(column) if column in chunk.columns else [None] * len(chunk.lines)
     texts = ["" if value is None else value for value in values]
     if by_word:
-        texts = [" ".join(value) if _are_words(value) else value for value in texts]
+        texts = [text_of_words(value) for value in texts]
     for line, value in zip(chunk.lines, texts, strict=True):
         if not isinstance(value, str):
             is_row = isinstance(chunk, ArrowChunk)
@@ -335,10 +335,6 @@ def _texts(chunk: RowChunk, column: str, name: Path, *, by_word: bool = False) -
             raise DataError(sentence, kind="not-text", file=str(name), line=None if is_row else line)
         check_text(value, str(name), line)
     return texts
-
-
-def _are_words(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(word, str) and " " not in word for word in value)
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

@@ -52,11 +52,12 @@ def test_windows_line_ends_and_blank_lines_of_spaces(tmp_path: Path) -> None:
     ("text", "kind", "line", "facts"),
     [
         ("a O\nb c O\n", "wrong-field-count", 2, ["3 fields", "line 1"]),
+        ("a O\nb\n", "wrong-field-count", 2, ["1 field,", "line 1"]),
         ("a\nb\n", "one-column-conll", 1, []),
         ("-DOCSTART- O\n\n", "no-rows", None, []),
         ("a O\n", "no-such-column", 1, ['"3"', "1 to 2"]),
     ],
-    ids=["other-width", "one-column", "no-words", "no-such-column"],
+    ids=["more-fields", "fewer-fields", "one-column", "no-words", "no-such-column"],
 )
 def test_what_is_wrong_is_said_with_its_line(
     tmp_path: Path, text: str, kind: str, line: int | None, facts: list[str]
@@ -86,3 +87,19 @@ def test_rows_to_predict_are_sentences(tmp_path: Path) -> None:
     assert [chunk.columns for chunk in chunks] == [("1", "2")] * 2
     assert [chunk.values("1") for chunk in chunks] == [[["a", "b"]], [["c"]]]
     assert [list(chunk.lines) for chunk in chunks] == [[1], [4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Anna\nleft\n\nit\n", [["Anna", "left"], ["it"]]),
+        ("# text = Anna\n-DOCSTART-\n\nAnna\n", [["Anna"]]),
+        ("#cats\nsleep\n\n#\n", [["#cats", "sleep"], ["#"]]),
+        ("New York\tO\n", [["New York"]]),
+        ("#made-by-hand\nAnna O\n", [["Anna"]]),
+    ],
+    ids=["words", "comment-and-document", "hashes", "two-columns", "comment-above-two-columns"],
+)
+def test_rows_to_predict_may_be_words_alone(tmp_path: Path, text: str, sentences: list[list[str]]) -> None:
+    with RowReader(file_of(tmp_path, text), "conll") as reader:
+        assert [row for chunk in reader.chunks() for row in chunk.values("1")] == sentences

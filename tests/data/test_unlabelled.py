@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from engine.data.unlabelled_files import check_unlabelled, files_of
 from engine.errors import DataError
 from engine.preset.schema import Columns, Files, Task, UnlabelledFiles
 from engine.record.paths import cache_dir
+from tests.errors import raises
 
 CSV = 'idx,body,label\n1,"one, two",x\n2,three,y\n3,,x\n4,four,y\n'
 BODIES = ["one, two", "three", "four"]
@@ -238,3 +240,24 @@ def test_the_check_before_a_run_reads_the_beginning_alone(tmp_path: Path) -> Non
     assert files_of(source) == [file]
     with pytest.raises(DataError, match="never closed"):
         read(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("words.conll", "Anna\nleft\n\nin\ndev\n"),
+        ("labelled.conll", "Anna B-PER\nleft O\n\nin O\ndev O\n"),
+        ("lists.jsonl", '{"tokens": ["Anna", "left"]}\n{"tokens": ["in", "dev"]}\n'),
+    ],
+    ids=["words-alone", "words-with-labels", "lists"],
+)
+def test_a_list_of_words_is_a_text_where_words_have_labels(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    source = UnlabelledFiles(files=[str(tmp_path / name)])
+    task, data = task_of()
+    with raises("not-text", error=DataError):
+        inputs_for(source, task, data)
+    data = replace(data, spec=replace(data.spec, kind="token-classification"))
+    inputs, findings, _ = inputs_for(source, task, data)
+    assert texts(Examples.of(inputs)) == ["Anna left"], "the row of dev is left out"
+    assert "rows-left-out" in {finding.kind for finding in findings}

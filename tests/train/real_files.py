@@ -41,20 +41,34 @@ def _table(path: Path, mark: str) -> list[list[str]]:
     return [line.split(mark) for line in lines[1:]]
 
 
-def reviews(glue: Path, split: str) -> list[dict[str, Any]]:
-    """Sentences of SST-2, numbered, with the class in words."""
-    rows = _table(glue / "SST-2" / f"{split}.tsv", "\t")
+def _films(glue: Path, split: str) -> list[str]:
+    """Sentences about films, of SST-2."""
+    return [row[0].strip() for row in _table(glue / "SST-2" / f"{split}.tsv", "\t")]
+
+
+def _paraphrases(glue: Path, split: str) -> list[tuple[str, str]]:
+    """Sentences of the news and their paraphrases, of MRPC."""
+    return list(
+        {row[3]: (row[3], row[4]) for row in _table(glue / "MRPC" / f"{split}.tsv", "\t") if row[0] == "1"}.values()
+    )
+
+
+def sentences_of(glue: Path, split: str) -> list[dict[str, Any]]:
+    """Sentences about films and of the news in turn, numbered, with what they are about."""
+    both = zip(_films(glue, split), _paraphrases(glue, split), strict=False)
+    texts = [text for film, (news, _) in both for text in (film, news)]
     return [
-        {"number": f"{split}-{number}", "sentence": text.strip(), "label": ("bad", "good")[int(label)]}
-        for number, (text, label) in enumerate(rows)
+        {"number": f"{split}-{number}", "sentence": text, "label": ("film", "news")[number % 2]}
+        for number, text in enumerate(texts)
     ]
 
 
 def pairs(glue: Path, split: str) -> list[dict[str, Any]]:
-    """Pairs of MRPC."""
+    """Sentences of the news, by turns with their paraphrase and with a sentence about a film."""
+    both = enumerate(zip(_paraphrases(glue, split), _films(glue, split), strict=False))
     return [
-        {"sentence1": row[3], "sentence2": row[4], "label": ("different", "same")[int(row[0])]}
-        for row in _table(glue / "MRPC" / f"{split}.tsv", "\t")
+        {"sentence1": one, "sentence2": film if number % 2 else other, "label": "different" if number % 2 else "same"}
+        for number, ((one, other), film) in both
     ]
 
 
@@ -64,23 +78,20 @@ def overlap(one: str, other: str) -> float:
     return round(5 * len(left & right) / len(left | right), 3)
 
 
-def topics(text: str) -> list[str]:
-    """Labels that a text has by its words: none, some or all."""
-    marks = {"film": r"film|movie|cinema", "denial": r"\bno\b|\bnot\b|n't|never", "list": ","}
-    return [name for name, pattern in marks.items() if re.search(pattern, text)]
+def topics(row: Row) -> list[str]:
+    """Labels that a sentence has by its source and its marks: none, some or all."""
+    marks = {"list": ",", "figures": r"\d"}
+    about = ["news"] if row["label"] == "news" else []
+    return [*about, *(name for name, pattern in marks.items() if re.search(pattern, row["sentence"]))]
 
 
-def queries(rows: Sequence[Row], count: int) -> list[dict[str, Any]]:
-    """Rankings: a sentence, its paraphrase, and three sentences of other pairs."""
+def queries(glue: Path, split: str, count: int) -> list[dict[str, Any]]:
+    """Rankings: a sentence, its paraphrase, one of another sentence, and two sentences about films."""
     found = []
-    same = list({row["sentence1"]: row for row in rows if row["label"] == "same"}.values())[:count]
-    for number, row in enumerate(same):
-        others = [same[(number + step) % len(same)]["sentence2"] for step in (3, 7, 11)]
-        passages = [others[0], row["sentence2"], *others[1:]]
-        found += [
-            {"query": row["sentence1"], "passage": passage, "relevance": int(passage == row["sentence2"])}
-            for passage in passages
-        ]
+    same, films = _paraphrases(glue, split)[:count], _films(glue, split)
+    for number, (query, right) in enumerate(same):
+        passages = [films[number], same[(number + 3) % len(same)][1], right, films[-number - 1]]
+        found += [{"query": query, "passage": text, "relevance": int(text == right)} for text in passages]
     return found
 
 
@@ -109,7 +120,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text().splitlines()]
     if path.suffix == ".conll":
         sentences = path.read_text().strip().split("\n\n")
-        return [{"label": [line.split("\t")[-1] for line in sentence.splitlines()]} for sentence in sentences]
+        return [{"label": [line.split()[-1] for line in sentence.splitlines()]} for sentence in sentences]
     with path.open(newline="") as file:
         return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
 
@@ -151,7 +162,7 @@ def words(folder: Path) -> TaskFiles:
 
 def tasks(folder: Path, glue: Path) -> dict[str, TaskFiles]:
     """A task of each kind, each in another format where there is one."""
-    texts = {split: reviews(glue, split) for split in ("train", "dev")}
+    texts = {split: sentences_of(glue, split) for split in ("train", "dev")}
     train, dev = texts["train"][:TRAIN], texts["dev"][:DEV]
     both = {split: pairs(glue, split) for split in ("train", "dev")}
     similar = {
@@ -166,15 +177,12 @@ def tasks(folder: Path, glue: Path) -> dict[str, TaskFiles]:
         for split, rows in both.items()
     }
     tagged = {
-        split: [{"text": row["sentence"], "topics": topics(row["sentence"])} for row in rows]
-        for split, rows in texts.items()
+        split: [{"text": row["sentence"], "topics": topics(row)} for row in rows] for split, rows in texts.items()
     }
-    ranked = {
-        split: queries(rows, count) for (split, rows), count in zip(both.items(), (TRAIN // 4, DEV // 4), strict=True)
-    }
+    ranked = {split: queries(glue, split, count // 4) for split, count in (("train", TRAIN), ("dev", DEV))}
     graded = {split: [{**row, "relevance": 1.5 * row["relevance"]} for row in rows] for split, rows in ranked.items()}
     return {
-        "classification": _files(folder, "reviews.csv", train, dev, ("sentence",), "label", "classification"),
+        "classification": _files(folder, "about.csv", train, dev, ("sentence",), "label", "classification"),
         "pairs": _files(
             folder, "pairs.tsv", both["train"][:TRAIN], both["dev"][:DEV], ("sentence1", "sentence2"), "label",
             "classification",

@@ -208,6 +208,17 @@ def test_a_conll_file_gets_a_column(finished: Path, tmp_path: Path) -> None:
     assert {len(line) for line in after} == {0, 4}
 
 
+def test_a_conll_file_of_words_alone_gets_labels(finished: Path, tmp_path: Path) -> None:
+    found = []
+    for name, lines in (("words.conll", "{}\n"), ("labelled.conll", "{} O\n")):
+        text = "\n".join("".join(map(lines.format, words)) for words, _ in sentences(2, 9))
+        (tmp_path / name).write_text(text)
+        predict_rows(request(finished, tmp_path / name, tmp_path / "out.conll", "conll", "conll"))
+        found.append([line.split() for line in (tmp_path / "out.conll").read_text().splitlines()])
+    assert [line[:1] + line[-1:] for line in found[1]] == found[0]
+    assert {len(line) for line in found[0]} == {0, 2}
+
+
 def test_words_that_are_cut_off_have_no_label_and_are_counted(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("it rained until noon .\n")
     wanted = request(finished, tmp_path / "in.txt", tmp_path / "out.jsonl", "text", "jsonl")
