@@ -88,16 +88,16 @@ def texts_of(task: Task, *, report: Report = unreported) -> TaskData:
 
     assert task.files is not None
     is_pair = columns_of_task(task)[1] is True
+    spec = TaskSpec(task.display_name, "classification", (), ("accuracy",), is_pair=is_pair)
     splits: dict[str, Examples] = {}
     notes = []
     for split, file in task.files.splits().items():
-        splits[split], facts = _read(UnlabelledFiles(files=[file]), [Path(file)], task, is_pair=is_pair, report=report)
+        splits[split], facts = _read(UnlabelledFiles(files=[file]), [Path(file)], task, spec, report)
         if blank := facts["blank"]:
             have = "row has" if blank == 1 else "rows have"
             notes.append(f"{blank:,} {have} no text in {plain(Path(file).name)}: a run refuses them, so remove them.")
         if split == "train" and facts["ignored"]:
             notes.append(f"Other columns of {plain(Path(file).name)} are not read: {listed(facts['ignored'])}.")
-    spec = TaskSpec(task.display_name, "classification", (), ("accuracy",), is_pair=is_pair)
     train, test = splits.pop("train"), splits.pop(TEST, ())
     return TaskData(spec, train, splits, notes=tuple(notes), test=test)
 
