@@ -394,7 +394,8 @@ def stars(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
 
 
 def best_of(table: Table, name: str) -> int | None:
-    """The first evaluation with the largest metric, among those of stages that train the classifier.
+    """The evaluation with the largest metric, of equal ones that with the lowest loss on the gold labels, then the first, among
+    those of stages that train the classifier.
 
     Other stages report the student's dev loss; its metric isn't meaningful there.
     """
@@ -406,4 +407,8 @@ def best_of(table: Table, name: str) -> int | None:
         counts &= ~np.isfinite(table.values["loss"])
     if not counts.any():
         return None
-    return int(np.argmax(np.where(counts, values, -np.inf)))
+    largest = counts & (values == values[counts].max())
+    losses = table.values.get("label loss")
+    if losses is not None and np.isfinite(losses[largest]).all():
+        return int(np.argmin(np.where(largest, losses, np.inf)))
+    return int(np.argmax(largest))

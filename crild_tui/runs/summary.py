@@ -377,7 +377,8 @@ def _stage_evaluated(summary: RunSummary, name: str | None, value: float, event:
     if stage is None:
         return summary
     loss = _number(event.get("loss"))
-    better = stage.best is None or value > stage.best
+    is_equal = value == stage.best and event.get("best") is True  # and has the lower loss
+    better = stage.best is None or value > stage.best or is_equal
     return _with_stage(
         summary,
         replace(

@@ -288,9 +288,12 @@ class StageRun:
         progress, step = self.progress, self.progress.step
         progress.self_teacher = outcome.self_teacher
         progress.last = Evaluated(step, outcome.score, outcome.metrics, outcome.label_loss)
-        best = progress.best is None or progress.last.better_than(progress.best)
+        before = progress.best
+        best = before is None or progress.last.better_than(before)
+        is_higher = before is None or outcome.score > before.score
+        progress.since_best = 0 if is_higher else progress.since_best + 1
         if best:
-            progress.best, progress.since_best = progress.last, 0
+            progress.best = progress.last
             if self.settings.keep_best and self.settings.trains_head:
                 with self.session.phases.writing("saving the best weights"):
                     progress.best_weights = checkpoint.save_best(
@@ -299,8 +302,6 @@ class StageRun:
                         step=step,
                         model=self.models.student.state_dict(),
                     )
-        else:
-            progress.since_best += 1
         self.logits[step] = outcome.logits
         needed = {one.step for one in (progress.last, progress.best) if one is not None}
         self.logits = {at: logits for at, logits in self.logits.items() if at in needed}

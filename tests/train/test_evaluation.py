@@ -99,11 +99,14 @@ def test_evaluations_in_half_precision_leave_the_final_figures_in_fp32(
     assert predictions(half) == predictions(exact)
 
 
-def test_equal_evaluations_are_told_apart_by_their_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("patience", "evaluations"), [(9, 6), (3, 4)])
+def test_equal_evaluations_are_told_apart_by_their_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int, evaluations: int
+) -> None:
     losses = iter([0.9, 0.5, 0.7, 0.4, 0.4, 0.6])
     monkeypatch.setattr(dev_evaluation, "compute", lambda *_: {"accuracy": 0.5})
     text = materials(tmp_path)
-    run_dir = make(tmp_path, text, *QUICK, "stage.kd.epochs=3", "stage.kd.patience=2", name="flat")
+    run_dir = make(tmp_path, text, *QUICK, "stage.kd.epochs=3", f"stage.kd.patience={patience}", name="flat")
     evaluate = Dev.evaluate
 
     def flat(dev: Dev, step: StepLosses, role: str, **more: Any) -> Any:
@@ -119,10 +122,11 @@ def test_equal_evaluations_are_told_apart_by_their_loss(tmp_path: Path, monkeypa
         for event in read_events(run_dir, {"evaluation"})
         if event["stage"] == "kd" and event["model"] == "student"
     ]
-    assert picked == [True, True, False, True, False, False], "a lower loss is better; the same is not"
+    whole = [True, True, False, True, False, False]
+    assert picked == whole[:evaluations], "a lower loss is better, the same is not; patience counts the metric alone"
     found = json.loads((run_dir / "results.json").read_text())
-    assert (found["best"]["label_loss"], found["last"]["label_loss"]) == (0.4, 0.6)
-    assert found["best"]["step"] < found["last"]["step"]
+    assert (found["best"]["label_loss"], found["best"]["step"]) == (0.4, 8)
+    assert found["last"]["step"] == 2 * evaluations
 
 
 @pytest.mark.parametrize(

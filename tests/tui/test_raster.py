@@ -451,6 +451,14 @@ def test_the_best_is_of_a_stage_that_trains_the_classifier() -> None:
     assert best_of(samples.table(step, accuracy=accuracy), "accuracy") == 0
     assert best_of(samples.table(step, accuracy=np.full(4, NAN)), "accuracy") is None
     assert best_of(table, "f1") is None
+    losses = np.array([0.1, 0.4, 0.6, 0.5])
+    assert (
+        best_of(
+            samples.table(step, **{"accuracy": accuracy, "loss": table.values["loss"], "label loss": losses}),
+            "accuracy",
+        )
+        == 3
+    )
 
 
 def test_values_that_are_no_numbers_are_counted() -> None:

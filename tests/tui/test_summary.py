@@ -80,6 +80,10 @@ def test_only_the_students_own_stages_make_its_metric() -> None:
     assert (summary.metric, summary.best, summary.teacher, summary.self_teacher) == (0.65, 0.7, 0.9, 0.62)
     kd, baseline = summary.stages
     assert (kd.best, kd.best_step, kd.first_metric) == (0.7, 20, 0.6)
+    (kd, *_) = apply_events(summary, [evaluation("kd", 40, 0.7, best=False)]).stages
+    assert kd.best_step == 20
+    (kd, *_) = apply_events(summary, [evaluation("kd", 40, 0.7, best=True)]).stages
+    assert kd.best_step == 40, "it has the lower loss"
     assert baseline.metric == 0.95
 
 
