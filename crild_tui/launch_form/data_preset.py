@@ -111,7 +111,7 @@ def _others(loaded: Loaded, settings: Sequence[str], folder: Path) -> dict[str, 
     found: dict[str, Any] = {}
     for setting in settings:
         path = setting.partition("=")[0].strip().split(".")
-        if path[0] == "task":
+        if path[0] in ("task", "schema"):  # they are written in any case
             continue
         path = path[:3] if path[0] == "stage" else path
         value: Any = document

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.runs.states import check_possible, command_hints
-from engine.errors import PresetError, UsageError
+from engine.errors import ModelError, PresetError, UsageError
 from engine.record.paths import PRESET
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def prepare(run_dir: Path, changes: Sequence[str], *, trust: bool = False, elsew
     notes = _restore_preset(run_dir, progress)
     if entry.state == "finished" and progress is None:
         notes = (*notes, "its results are lost and its checkpoints deleted: it trains again from the start")
-    consent = _check(run_dir, changes, progress, trust=trust, elsewhere=elsewhere)
+    waits = entry.status is not None and entry.status.state == "queued"
+    consent = _check(run_dir, changes, progress, trust=trust, elsewhere=elsewhere, waits=waits)
     if changes:
         rewrite(run_dir, changes)
     return Prepared(entry, consent, notes)
@@ -101,9 +102,12 @@ def _restore_preset(run_dir: Path, progress: RunProgress | None) -> tuple[str, .
 
 
 def _check(
-    run_dir: Path, changes: Sequence[str], progress: RunProgress | None, *, trust: bool, elsewhere: bool
+    run_dir: Path, changes: Sequence[str], progress: RunProgress | None, *, trust: bool, elsewhere: bool, waits: bool
 ) -> Consent:
-    """Raise for mistakes in the run's preset with the changes, before anything of the run changes; returns the consent."""
+    """Raise for mistakes in the run's preset with the changes, before anything of the run changes; returns the consent.
+
+    A run that `waits` in a queue may start as the student of a run before it there, which has none yet.
+    """
     from crild_tui.runs.create import check_device_of
     from engine.launch.resume_check import incompatible_changes
     from engine.preflight.check import check
@@ -126,7 +130,11 @@ def _check(
             [loaded.problem(UsageError, key, sentence, kind="incompatible-change") for key, sentence in unfit]
         )
     consent = consent_to([loaded.preset], trust=trust)
-    check(loaded, consent)
+    try:
+        check(loaded, consent)
+    except ModelError as error:
+        if not waits or error.kind != "run-without-student":
+            raise
     if not elsewhere:
         check_device_of(loaded)
     return consent

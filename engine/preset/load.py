@@ -90,6 +90,7 @@ def load_preset(
         root = _apply(root, layer, problems)
     problems += replaced_method_problems(refs, whole, root)
     root = _apply(root, read_overrides(overrides, list(stage_tables(root)), base, problems), problems)
+    problems += _replaced_data_problems(refs, root)
     root, refused, ignored = without_retired(_without_taken_back(root), of_run=of_run)
     problems += refused
     preset, document, found = explain.validate(root.plain())
@@ -179,6 +180,14 @@ def _task_order_problems(refs: Sequence[str], chains: list[list[Layer]]) -> Iter
             yield names[-1].problem(sentence, kind="task-not-last", key="task.name")
         if chain[-1].is_task:
             earlier = (ref, str(names[-1].value))
+
+
+def _replaced_data_problems(refs: Sequence[str], root: Node) -> Iterator[CrildError]:
+    """Data files that a setting of the task's name would silently leave unread."""
+    name = root.get("task", "name")
+    if name is not None and name.value != "custom" and any(map(is_table, refs)):
+        sentence = f"the data files named are a task of their own, which {shown(name.value)} would replace: leave one of both out"
+        yield name.problem(sentence, kind="task-replaces-data", key="task.name")
 
 
 def _apply(root: Node, layer: Layer, problems: list[CrildError]) -> Node:

@@ -10,9 +10,12 @@ import pytest
 
 from crild_tui.runs.chain import create_chains, requests
 from crild_tui.runs.create import RunRequest, load_presets
+from crild_tui.runs.resume import prepare
+from engine.errors import ModelError
 from engine.preset.load import load_run_preset
-from engine.record.run import read_status
+from engine.record.run import read_status, update_status
 from tests.cli.conftest import Call
+from tests.errors import raises
 
 Behave = Callable[..., None]
 
@@ -57,6 +60,19 @@ def test_every_seed_has_a_chain_of_its_own(tmp_path: Path) -> None:
     inits = [load_run_preset(run).preset.student.init for run in runs]
     assert inits[1::2] == [str(runs[0]), str(runs[2])]
     assert inits[0] == inits[2] != inits[1]
+
+
+def test_a_waiting_run_resumes_though_the_run_before_it_has_no_student_yet(tmp_path: Path) -> None:
+    """Its queue was killed: the run before it comes first when the queue continues."""
+    chain = requests(RunRequest(("quickstart",), ("stages=[kd]",), (1,), tmp_path / "runs", name="a"), ["quickstart"])
+    _, second = create_chains(chain, [load_presets(each) for each in chain])
+    update_status(second, state="queued", queue="gone")
+    entry = prepare(second, []).entry
+    assert entry.status is not None
+    assert entry.status.state == "queued"
+    update_status(second, state="stopped")
+    with raises("run-without-student", "has no student yet", error=ModelError):
+        prepare(second, [])
 
 
 def test_a_run_that_cannot_be_created_leaves_none(tmp_path: Path) -> None:

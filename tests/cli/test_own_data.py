@@ -219,6 +219,7 @@ def test_a_preset_for_data_elsewhere_names_the_whole_path(crild: Call, tickets: 
         ([], 2, ["--from", "--from-data"]),
         (["--from-data", "tickets.toml"], 2, ["tickets.toml"]),
         (["--from-data", "gone.csv"], 3, ["gone.csv"]),
+        (["--from-data", "tickets.csv", "--set", "task.name=rte"], 2, ["task.name", '"rte"', "leave one of both out"]),
         (["--from-data", "odd.csv"], 3, ["task.columns.label", '"one"', '"two"']),
         (["--from-data", "tickets.csv", "--set", "sede=3"], 2, ["sede", "seed"]),
         (["--from-data", "tickets.csv", "--set", "stage.nowhere.epochs=3"], 2, ["nowhere"]),
@@ -233,6 +234,11 @@ def test_presets_for_data_that_cannot_be_written(
     assert said.code == code, said.err
     assert all(fact in said.err for fact in facts)
     assert not (tmp_path / "mine.toml").exists()
+
+
+def test_the_schema_is_written_once(crild: Call, tickets: Path, tmp_path: Path) -> None:
+    assert crild("presets", "new", "mine", "--from-data", "tickets.csv", "--set", "schema=1").code == 0
+    assert crild("presets", "validate", "mine.toml").code == 0
 
 
 def test_a_setting_decides_for_the_new_preset(crild: Call, tickets: Path, tmp_path: Path) -> None:
