@@ -63,15 +63,6 @@ def errors(
     run_dir = find_run(run, folder_of(runs_dir))
     _check_ending(output)
     found = student_errors(run_dir, split)
-    if as_json:
-        terminal.show_json(found.to_dict())
-    else:
-        terminal.sentence(f"{run_dir.name}: {found.rows:,} rows of {split or 'dev'}")
-        terminal.sentence()
-        width = terminal.console(sys.stdout).width
-        terminal.show_parts(
-            full_parts(found, most=rows, width=width, mistakes=mistakes, ascii_only=terminal.ascii_only())
-        )
     if output is not None:
         from crild_tui.runs.table_file import named_file, write_file
         from engine.report.row_file import queries_csv, rows_csv
@@ -81,6 +72,15 @@ def errors(
         else:
             content = rows_csv(found, found.mistakes if mistakes or not found.has_teacher else found.disagreements)
         terminal.say(write_file(named_file(output), content, overwrite=True))
+    if as_json:
+        terminal.show_json(found.to_dict())
+    else:
+        terminal.sentence(f"{run_dir.name}: {found.rows:,} rows of {split or 'dev'}")
+        terminal.sentence()
+        width = terminal.console(sys.stdout).width
+        terminal.show_parts(
+            full_parts(found, most=rows, width=width, mistakes=mistakes, ascii_only=terminal.ascii_only())
+        )
 
 
 def _check_ending(output: str | None) -> None:

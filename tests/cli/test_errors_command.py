@@ -59,6 +59,20 @@ def test_all_rows_are_written_as_csv(crild: Call, runs_dir: Path, tmp_path: Path
     assert (done.code, (tmp_path / "rows.xls").exists()) == (2, False)
 
 
+def test_the_file_is_written_before_anything_is_printed(
+    crild: Call, runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So `crild errors ... -o rows.csv | head` leaves it."""
+
+    def closed(*_: object) -> None:
+        raise BrokenPipeError
+
+    a_run(runs_dir)
+    monkeypatch.setattr("crild_tui.cli.terminal.show_parts", closed)
+    crild("errors", "tickets", "-o", str(tmp_path / "rows.csv"))
+    assert (tmp_path / "rows.csv").is_file()
+
+
 def test_errors_as_json(crild: Call, runs_dir: Path) -> None:
     a_run(runs_dir)
     document = crild("errors", "tickets", "--json").json
