@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def show_plans(chain: Sequence[RunRequest], loaded: Sequence[Sequence[Loaded]], *, as_json: bool) -> int:
     """Print what the runs of each request would do, and create none. Returns the exit code: 3 when something is missing, else 0."""
     plans = [plan_of(ones[0], consent_of(request, ones)) for request, ones in zip(chain, loaded, strict=True)]
+    plans = [plans[0], *(_after(plans[0], plan) for plan in plans[1:])]
     seeds = [[one.preset.seed for one in ones] for ones in loaded]
     if as_json:
         documents = [
@@ -41,6 +42,21 @@ def show_plans(chain: Sequence[RunRequest], loaded: Sequence[Sequence[Loaded]], 
                 terminal.sentence()
         terminal.sentence("nothing was started (--dry-run)")
     return 3 if any(_items(plan.get("missing")) for plan in plans) else 0
+
+
+def _after(first: Mapping[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan of a later run of a chain, whose student reads the tokens of the first one's; its teacher may have to as well."""
+    theirs, ours = first.get("vocabulary"), plan.get("vocabulary")
+    if not isinstance(theirs, Mapping) or not isinstance(ours, Mapping) or ours.get("shared") is None:
+        return plan
+    if theirs.get("student") == ours.get("teacher"):
+        return plan
+    model = plan["teacher"]["model"]
+    learnt = (
+        ', which learns its tokens from the rows of its own task ("scratch"),' if model == "scratch" else f" ({model})"
+    )
+    sentence = f"the teacher{learnt} has another vocabulary than the student of the first run: {ours['shared']}"
+    return {**plan, "missing": [*_items(plan.get("missing")), sentence]}
 
 
 def _show_plan(plan: Mapping[str, Any], runs_dir: Path, seeds: Sequence[int]) -> None:

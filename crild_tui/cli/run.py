@@ -223,20 +223,23 @@ def _queue(
         if controls.asked:
             take_off_queue(rest)  # for a signal that came between two runs
             break
-    code = _queue_end(outcomes, seeds=chain == 1, as_json=as_json)
+    code = _queue_end(outcomes, chain=chain, as_json=as_json)
     if controls.asked and len(outcomes) < len(runs):
         return INTERRUPTED if controls.count(signal.SIGINT) else TERMINATED
     return code
 
 
-def _queue_end(outcomes: Sequence[Outcome], *, seeds: bool, as_json: bool) -> int:
-    """Print a table of the finished runs if they are `seeds`; returns the exit code of the last run that did not finish."""
+def _queue_end(outcomes: Sequence[Outcome], *, chain: int, as_json: bool) -> int:
+    """Print a table of the finished seeds for each run of a chain; returns the exit code of the last run that did not finish."""
     from crild_tui.cli.follow.foreground import end_document
     from crild_tui.cli.seeds_table import show_seeds
 
     if as_json:
         terminal.show_json([end_document(outcome) for outcome in outcomes])
-    elif seeds and sum(outcome.state == "finished" for outcome in outcomes) > 1:
-        terminal.sentence()
-        show_seeds([o.run_dir for o in outcomes if o.state == "finished"])
+    else:
+        for number in range(chain):
+            finished = [each.run_dir for each in outcomes[number::chain] if each.state == "finished"]
+            if len(finished) > 1:
+                terminal.sentence()
+                show_seeds(finished, chained=chain > 1)
     return next((code for outcome in reversed(outcomes) if (code := outcome.exit_code)), 0)

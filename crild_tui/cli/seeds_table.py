@@ -16,25 +16,30 @@ if TYPE_CHECKING:
 DEVIATION = "standard deviation"
 
 
-def show_seeds(run_dirs: Sequence[Path]) -> None:
-    """Print the seeds of one preset: each model's primary metric in each run, then mean and standard deviation."""
+def show_seeds(run_dirs: Sequence[Path], *, chained: bool = False) -> None:
+    """Print the seeds of one preset: each model's primary metric in each run, then mean and standard deviation.
+
+    With `chained`, they are one run of several chains, and named; each starts as the student of its own chain.
+    """
     from crild_tui.cli.result_tables import show_notes, show_table
     from engine.report.final_metrics import STUDENT, read_final_metrics
 
     finals = [read_final_metrics(run_dir) for run_dir in run_dirs]
     metric = next((name for final in finals for name in final.models.get(STUDENT, {})), "metric")
-    terminal.sentence(f"{metric} over {formatting.plural(len(finals), 'seed')}")
+    heading = f"{finals[0].task} by {finals[0].method}: " if chained else ""
+    terminal.sentence(f"{heading}{metric} over {formatting.plural(len(finals), 'seed')}")
     terminal.sentence()
-    table = seeds_table(finals)
+    table = seeds_table(finals, chained=chained)
     show_table(table)
     show_notes(table)
 
 
-def seeds_table(finals: Sequence[FinalMetrics]) -> ResultTable:
-    """A row for each run, a column for each model; mean and deviation, unless runs had other data or models."""
+def seeds_table(finals: Sequence[FinalMetrics], *, chained: bool = False) -> ResultTable:
+    """A row for each run, a column for each model; mean and deviation, unless runs had other data or models. `chained` runs
+    start as the students of others, of which each has its own."""
     from engine.report.compare import spread
     from engine.report.final_metrics import MAJORITY
-    from engine.report.inputs import difference_note
+    from engine.report.inputs import all_but_start, all_of, difference_note
     from engine.report.majority import LEGEND
     from engine.report.result_table import Column, ResultTable, Row, Section
 
@@ -42,7 +47,8 @@ def seeds_table(finals: Sequence[FinalMetrics]) -> ResultTable:
     values = {
         final.name: [next(iter(final.models.get(name, {}).values()), None) for name in models] for final in finals
     }
-    note = difference_note(finals[0].method or "these seeds", [final.content for final in finals])
+    pick = all_but_start if chained else all_of
+    note = difference_note(finals[0].method or "these seeds", [final.content for final in finals], pick)
     if note is None:
         columns = zip(*values.values(), strict=True)
         spreads = [spread([value for value in column if value is not None]) for column in columns]

@@ -90,7 +90,7 @@ def collect_runs(run_dirs: Iterable[Path], *, with_trials: bool = True) -> Colle
             left_out.append(LeftOutRun(run_dir.name, why))
             continue
         try:
-            run = _read(run_dir)
+            run = read_finished(run_dir)
         except CrildError as error:
             left_out.append(LeftOutRun(run_dir.name, error.sentence))
             continue
@@ -121,7 +121,7 @@ def _origin(run: FinishedRun) -> Any:
     return (run.created, run.seed, run.task, run.method, tuple(sorted(figures.items()))) if run.created else run.run_dir
 
 
-def _read(run_dir: Path) -> FinishedRun:
+def read_finished(run_dir: Path) -> FinishedRun:
     """A finished run. Raises CrildError whose sentence says why it cannot be counted."""
     entry = read_run(run_dir)
     status = entry.status

@@ -16,6 +16,7 @@ UNRECORDED = "not recorded"
 DATA = "data"
 Pick = Callable[[RunInputs], Sequence[Input]]
 """Chooses some of a run's inputs."""
+_START = (STUDENT_INIT, f"{STUDENT_INIT} {TOKENIZER}")
 _FINETUNE = "teacher.finetune."
 _HEAD_SEED = "teacher.finetune.seed"
 """The only setting of the fine-tuning that the teacher depends on as it is loaded: its new head is drawn from it."""
@@ -57,6 +58,11 @@ def dev_of(inputs: RunInputs) -> Sequence[Input]:
 def all_of(inputs: RunInputs) -> Sequence[Input]:
     """Every input."""
     return inputs.all
+
+
+def all_but_start(inputs: RunInputs) -> Sequence[Input]:
+    """Every input but the model that the student starts from."""
+    return [item for item in inputs.all if item.name not in _START]
 
 
 def identities(runs: Sequence[RunContent], pick: Pick) -> list[Hashable]:
@@ -105,7 +111,7 @@ def unexplained(
         name = f"stage.{stage}.data"
         tell_apart(_named(name), partial(_is_below, name))
     tell_apart(_teachers, _bears_on_teacher)
-    tell_apart(_named(STUDENT_INIT, f"{STUDENT_INIT} {TOKENIZER}"), partial(_is_below, "student"))
+    tell_apart(_named(*_START), partial(_is_below, "student"))
     return found
 
 
@@ -148,9 +154,10 @@ def differing(runs: Sequence[RunContent], pick: Pick) -> list[Setting]:
     return [setting(identity) for identity in own]
 
 
-def difference_note(name: str, runs: Sequence[RunContent]) -> str | None:
-    """Why runs that should differ in their seed alone are not averaged; None where they had the same inputs."""
-    settings = dict.fromkeys(differing(runs, all_of))
+def difference_note(name: str, runs: Sequence[RunContent], pick: Pick = all_of) -> str | None:
+    """Why runs that should differ in their seed alone are not averaged; None where they had the same inputs, as far as `pick`
+    chooses them."""
+    settings = dict.fromkeys(differing(runs, pick))
     if len(settings) < 2:
         return None
     several = "; ".join(", ".join(f"{key} {text}" for key, text in setting) for setting in settings)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
+from engine.errors import CrildError
 from engine.preset.names import LABELS, task_title
 from engine.preset.text import listed, plain, shown
-from engine.report.collect import FinishedRun
+from engine.report.collect import FinishedRun, read_finished
 from engine.report.compare import ABSENT, flat
 from engine.report.final_metrics import STUDENT
 from engine.report.inputs import Setting, unexplained
@@ -21,7 +22,7 @@ _NO_SETTING = (
     "train.keep_checkpoints", "train.save_teacher_cache",
 )  # fmt: skip
 """Keys without influence on what is learnt: seeds, descriptions, locations, and how a run is executed."""
-_LAYERS = "student.layers"
+_LAYERS, _INIT = "student.layers", "student.init"
 _COMMON = ("task.", _LAYERS, "student.hidden_size", "student.heads", "student.intermediate_size")
 """Methods are only compared where these are equal: the data, and the size of the student."""
 _ABSENT_WORDS = {"task.examples": "all", "task.holdout": "none"}
@@ -49,7 +50,8 @@ class Group:
 
 def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
     """The runs in groups, in the order in which they are first met."""
-    flats = [_flat(run) for run in runs]
+    as_written = [_flat(run) for run in runs]
+    flats = _chained(runs, as_written)
     common = _varying(flats, [(run.task,) for run in runs], lambda key: key.startswith(_COMMON))
     commons = [_values(table, common) for table in flats]
     keys_of_runs = [(run.method, run.task, setting) for run, setting in zip(runs, commons, strict=True)]
@@ -61,7 +63,7 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
         for index, setting in zip(same, _compressed(own_flats, keys), strict=True):
             owns[index] = setting
     scopes = [(run.task, setting) for run, setting in zip(runs, commons, strict=True)]
-    inputs = unexplained([run.content for run in runs], scopes, flats)
+    inputs = unexplained([run.content for run in runs], scopes, as_written)
     groups: dict[tuple[str, str, Setting, Setting, Setting], list[FinishedRun]] = {}
     for index, run in enumerate(runs):
         groups.setdefault((run.method, run.task, commons[index], inputs[index], owns[index]), []).append(run)
@@ -69,6 +71,48 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
         Group(method, task, (*common, *others), own, tuple(members), others)
         for (method, task, common, others, own), members in groups.items()
     ]
+
+
+def _chained(runs: Sequence[FinishedRun], tables: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The settings of each run, where the seeds of a chain have one `student.init`.
+
+    In a chain each seed starts as the student of a run of its own seed, and those runs differ in nothing but the seed. A run
+    that students of other seeds start from too, as in a sweep, is a setting like any other.
+    """
+    users: dict[tuple[str, str, Path], list[int]] = {}
+    for index, run in enumerate(runs):
+        if (folder := _init_folder(run)) is not None:
+            users.setdefault((run.method, run.task, folder), []).append(index)
+    starts, members = {}, []
+    for (_, _, folder), indices in users.items():
+        start = _start(folder)
+        # a start was made before the run, or a preset that somebody edited could lead back to itself
+        if start and all(start.seed == runs[n].seed and start.created < runs[n].created for n in indices):
+            starts[folder] = start
+            members += [(index, folder) for index in indices]
+    names: dict[Path, str] = {}
+    for group in group_runs(list(starts.values())) if len(starts) > 1 else ():
+        first = group.runs[0]
+        name = _word(str(first.run_dir)).removesuffix(f"-s{first.seed}")
+        seeds = ",".join(dict.fromkeys(str(run.seed) for run in group.runs))
+        names |= {run.run_dir: f"{name}-s{seeds}" for run in group.runs if len(group.runs) > 1}
+    shared = {index: {_INIT: names[folder]} for index, folder in members if folder in names}
+    return [{**table, **shared.get(index, {})} for index, table in enumerate(tables)]
+
+
+def _init_folder(run: FinishedRun) -> Path | None:
+    """The folder that its student's weights come from, if it is one."""
+    student = run.preset.get("student")
+    init = student.get("init") if isinstance(student, Mapping) else None
+    return Path(init) if isinstance(init, str) and Path(init).is_absolute() else None
+
+
+def _start(folder: Path) -> FinishedRun | None:
+    """The finished run in a folder; None where it is none, or can no longer be read."""
+    try:
+        return read_finished(folder)
+    except CrildError:
+        return None
 
 
 def input_notes(groups: Sequence[Group]) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from engine.errors import CrildError
 from engine.launch.devices import cores
 from engine.models.export import parameters
 from engine.models.load import load_teacher
+from engine.models.vocabularies import needs_same_words
 from engine.preset.kinds import WORD_LABELS
 from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Task, Teacher
@@ -197,10 +200,23 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
         "precision": materials.precision,
         "threads": threads,
         "memory_bytes": peak_memory(materials.device),
+        "vocabulary": _vocabulary_facts(materials),
         "missing": [],
         "notes": notes,
         "findings": others,
     }
+
+
+def _vocabulary_facts(materials: Materials) -> dict[str, Any]:
+    """Digests of the words that the teacher and the student read, with their numbers (None for a teacher that is a file of
+    answers), and why they must be equal, None where they needn't."""
+    teacher = None if materials.answers is not None else _digest(materials.loaded.tokenizer.get_vocab())
+    shared = None if teacher is None else needs_same_words(materials.preset.stage, materials.data.spec.kind)
+    return {"teacher": teacher, "student": _digest(materials.tokenizer.get_vocab()), "shared": shared}
+
+
+def _digest(vocabulary: Mapping[str, int]) -> str:
+    return hashlib.sha256(json.dumps(sorted(vocabulary.items())).encode()).hexdigest()
 
 
 def _incomplete(missing: list[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from engine.data.types import TEST, Example, TaskData, TaskSpec
 from engine.errors import ModelError, PresetError
 from engine.models.attention import choose_attention
 from engine.models.export import content_hash
+from engine.models.hub import fetch
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import has_own_words, make_student, named_init, reader_of, student_of_answers
 from engine.models.vocabularies import needs_same_words
@@ -278,8 +279,9 @@ class StageRows:
 def rows_of_stages(materials: Materials, *, copies: bool = True, report: Report = unreported) -> StageRows:
     """The rows of the stages with data of their own, and the copies of them that a stage asks for.
 
-    Without `copies` the rows themselves stand for their copies: to time steps without making any. Raises DataError for data
-    that cannot be used, ModelError for a masked language model that cannot, PresetError for `select` in a task of words.
+    Without `copies` the rows themselves stand for their copies, to time steps without making any; a masked language model is
+    fetched all the same. Raises DataError for data that cannot be used, ModelError for a masked language model that cannot,
+    PresetError for `select` in a task of words.
     """
     rows: dict[str, Sequence[Example]] = {}
     findings: list[Finding] = []
@@ -308,6 +310,8 @@ def _rows_of_stage(
     if stage.augment is None:
         return inputs, found, lambda: np.repeat((0, STAYS), (own - of_task, of_task))
     if not copies:
+        if stage.augment.model is not None:
+            fetch(stage.augment.model, stage.augment.revision, report=report)
         times = stage.augment.copies
         whole = Examples.joined([Examples.of(inputs)] * (times + 1), "input")
         return whole, found, lambda: np.concatenate((np.full(own, STAYS), np.tile(np.arange(own), times)))

@@ -53,6 +53,28 @@ def test_each_starts_as_the_student_of_the_run_before(
     assert "standard deviation" not in said.out
 
 
+def test_each_run_of_a_chain_has_a_table_over_its_seeds(
+    crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path
+) -> None:
+    said = crild("run", str(preset), "--name", "mine", "--seeds", "1,2", "--then", str(preset))
+    assert said.code == 0
+    first, second = said.out.split("accuracy over 2 seeds")[1:]
+    assert "toy-entailment by small: " in said.out
+    assert "toy-entailment by small+after-toy-entailment: " in said.out
+    assert [name in first for name in ("mine-s1", "mine-s2", "mine-2-s1", "standard deviation")] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert [name in second for name in ("mine-2-s1", "mine-2-s2", "mine-s1", "standard deviation")] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
 def test_every_seed_has_a_chain_of_its_own(tmp_path: Path) -> None:
     chain = requests(RunRequest(("quickstart",), (), (1, 2), tmp_path / "runs", name="a"), ["quickstart"])
     runs = create_chains(chain, [load_presets(each) for each in chain])

@@ -108,6 +108,11 @@ def test_seeds_on_other_rows_have_no_mean(runs_dir: Path) -> None:
     assert figures["student"].value == 0
     assert figures["majority guess"].value is None, "a majority guess has no deviation over seeds"
     assert all(cell.value is not None for cell in mean.cells)
+    for run_dir, init in zip(runs, "12", strict=True):
+        write_inputs(run_dir, inputs(init=init))
+    finals = [read_final_metrics(run_dir) for run_dir in runs]
+    assert len(seeds_table(finals).rows) == 2
+    assert len(seeds_table(finals, chained=True).rows) == 4, "each seed of a chain starts as a student of its own"
 
 
 def test_probes_of_other_data_are_tables_of_their_own_and_other_teachers_rows() -> None:

@@ -154,6 +154,24 @@ def test_dry_run_of_a_chain_plans_each_run_with_the_shape_of_the_first_ones_stud
     assert crild(*words).code == 3
 
 
+def test_dry_run_of_a_chain_says_that_a_later_teacher_reads_other_tokens(
+    crild: Call, answers: Answers, preset: Path
+) -> None:
+    words = ("run", str(preset), "--then", str(preset), "--dry-run")
+    shared = "the stage ild compares hidden, token by token, so both must read the same tokens"
+    for vocabulary, code in (
+        ({"teacher": "b", "student": "a", "shared": shared}, 3),
+        ({"teacher": "a", "student": "a", "shared": shared}, 0),
+        ({"teacher": "b", "student": "a", "shared": None}, 0),
+        (None, 0),
+    ):
+        answers(plan={**PLAN, "vocabulary": vocabulary})
+        said = crild(*words)
+        assert (said.code, said.out.count(shared)) == (code, code // 3)
+        missing = [document["missing"] for document in crild(*words, "--json").json]
+        assert [len(each) for each in missing] == [0, code // 3]
+
+
 def test_evaluate_measures_the_student_of_a_run_on_its_own_task(crild: Call, answers: Answers, runs_dir: Path) -> None:
     run_dir = make_run(runs_dir)
     asked = answers(evaluate=EVALUATION)

@@ -24,6 +24,7 @@ label_noise = {noise}
 model = "/models/{teacher}"
 [student]
 layers = 3
+{init}
 [train]
 threads = {threads}
 [[stage]]
@@ -48,6 +49,7 @@ def finished(
     temperature: float = 1.0,
     threads: int = 1,
     teacher: str = "bert",
+    init: Path | None = None,
     baseline: float | None = None,
     name: str | None = None,
     created: float | None = None,
@@ -56,8 +58,9 @@ def finished(
     """A finished run whose student answered these examples right (its accuracy is theirs unless `metrics` is given)."""
     count = f"examples = {examples}" if examples else ""
     preset = PRESET.format(
-        seed=seed, task=task, noise=noise, examples=count, temperature=temperature, threads=threads, teacher=teacher
-    )
+        seed=seed, task=task, noise=noise, examples=count, temperature=temperature, threads=threads, teacher=teacher,
+        init=f'init = "{init}"' if init else "",
+    )  # fmt: skip
     run_dir = create_run(
         runs_dir, preset, name=name, seed=seed, task=task, method=method, preset=method, environment={"host": "here"}
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +197,58 @@ def test_a_probe_of_other_data_is_not_averaged(tmp_path: Path) -> None:
     found = group_probe(group)
     assert found is not None
     assert found.runs == 1
+
+
+# -- chains
+
+
+def chain(folder: Path, seed: int, first: Path | None = None, **fields: Any) -> Path:
+    """A run that starts as the student of another, by default one of its own seed, whose weights nothing else has."""
+    first = first or run(folder, "kd", seed, inputs(), task="cola", name="first", **fields)
+    return run(folder, "kd+after-cola", seed, inputs(init=str(seed)), init=first)
+
+
+def rows(folder: Path) -> list[tuple[str, int]]:
+    return [row for block in methods(report_of(folder)).values() for row in block if row[0].startswith("kd+after")]
+
+
+def test_the_seeds_of_a_chain_are_one_row(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        second = chain(tmp_path, seed)
+        run(tmp_path, "kd+after-mrpc", seed, inputs(init=f"{seed + 2}"), init=second)
+    assert sorted(rows(tmp_path)) == [("kd+after-cola", 2), ("kd+after-mrpc", 2)]
+
+
+def test_chains_that_differ_in_their_first_run_are_rows_of_their_own(tmp_path: Path) -> None:
+    for seed, temperature in ((1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0)):
+        chain(tmp_path, seed, temperature=temperature)
+    names = [f"kd+after-cola (init={tmp_path.name}/first-s{seeds})" for seeds in ("1,2", "3,4")]
+    assert sorted(rows(tmp_path)) == [(name, 2) for name in names]
+
+
+def test_chains_whose_first_runs_read_other_rows_are_rows_of_their_own(tmp_path: Path) -> None:
+    for seed, train in ((1, "1"), (2, "2")):
+        chain(tmp_path, seed, run(tmp_path, "kd", seed, inputs(train=train), task="cola"))
+    assert [count for _, count in rows(tmp_path)] == [1, 1]
+
+
+def test_seeds_that_start_from_one_run_stay_one_row(tmp_path: Path) -> None:
+    first, other = (run(tmp_path, "kd", seed, inputs(), task="cola", name="first") for seed in (1, 2))
+    for seed in (1, 2, 3):
+        run(tmp_path, "kd+after-cola", seed, inputs(init="1"), init=first)
+    assert rows(tmp_path) == [("kd+after-cola", 3)]
+    run(tmp_path, "kd+after-cola", 2, inputs(init="2"), init=other)
+    assert sorted(count for _, count in rows(tmp_path)) == [1, 3]
+
+
+def test_a_first_run_that_is_gone_or_started_from_its_own_second_is_a_setting(tmp_path: Path) -> None:
+    one, _ = (chain(tmp_path, seed) for seed in (1, 2))
+    first = tmp_path / "first-s1"
+    text = (first / "preset.toml").read_text()
+    (first / "preset.toml").write_text(text.replace("[student]", f'[student]\ninit = "{one}"'))
+    assert [count for _, count in rows(tmp_path)] == [1, 1]
+    shutil.rmtree(first)
+    assert [count for _, count in rows(tmp_path)] == [1, 1]
 
 
 # -- the functions

@@ -156,3 +156,16 @@ def test_a_plan_counts_every_copy_and_makes_none(tmp_path: Path) -> None:
     planned = plan(file)
     assert {row["name"]: row["examples"] for row in planned["stages"]} == {"teacher": 56, "ild": 4 * 56, "kd": 56}
     assert not (cache_dir() / POOLS).exists()
+    vocabulary = planned["vocabulary"]
+    assert vocabulary["teacher"] == vocabulary["student"]
+    assert "the stage ild compares hidden" in vocabulary["shared"], "which a chain must know"
+
+
+def test_a_plan_names_a_masked_language_model_that_is_not_there(tmp_path: Path) -> None:
+    text = materials(tmp_path)
+    settings = (*QUICK, "stage.ild.data={augment={words='mlm',model='some/absent'}}")
+    file = tmp_path / "plan.toml"
+    file.write_text(dump(load_preset([str(file_of(tmp_path, text))], settings).preset))
+    planned = plan(file)
+    (sentence,) = planned["missing"]
+    assert "some/absent" in sentence

@@ -160,5 +160,8 @@ def test_a_dry_run_times_both(folder: Path) -> None:
     file = file_of(folder, text + "\n[teacher.finetune]\nepochs = 1\nbatch_size = 16\n", "dry")
     assert load_preset([str(file)]).preset.teacher.finetune is not None
     found = plan(file)
+    vocabulary = found["vocabulary"]
+    assert vocabulary["teacher"] != vocabulary["student"]
+    assert vocabulary["shared"] is None
     assert [stage["steps"] for stage in found["stages"]] == [4, 3]
     assert found["missing"] == []
