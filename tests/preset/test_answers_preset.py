@@ -122,7 +122,13 @@ def test_labels_of_weight_0_are_no_labels_and_another_task_has_its_own_classes(t
         (["task.label_noise=0.1"], [("labels-needed", "task.label_noise")]),
         (["task.files.dev=texts.csv"], [("unlabelled-dev", "task.files.dev")]),
         (["teacher.answers=none.csv"], [("no-such-file", "teacher.answers")]),
-        (["teacher.answers=bare.csv"], [("no-class-names", "task.class_names")]),
+        (["teacher.answers=bare.csv"], [("no-class-names", "teacher.columns.label")]),
+        (["teacher.answers=bare.csv", CLASSES], []),
+        (["teacher.answers=llm.csv"], [("no-class-names", "teacher.columns.label")]),
+        (["teacher.answers=llm.csv", CLASSES], [("no-answer-column", "teacher.columns.label")]),
+        (["teacher.answers=llm.csv", "teacher.columns.label=answer"], []),
+        (["teacher.answers=sole.csv"], []),
+        (["teacher.answers=sole.csv", "task.class_names=['a', 'c']"], [("no-answer-column", "teacher.columns.label")]),
         (["teacher.model=./expert"], []),
         (["teacher.model=./encoder"], [("no-class-names", "task.class_names")]),
         (["teacher.model=./encoder", "teacher.labels=['a', 'b']"], []),
@@ -140,6 +146,7 @@ def test_a_file_that_turns_out_to_have_no_labels(
     texts = {
         "texts.csv": "text\none\ntwo\n", "dev.csv": "text,label\nthree,a\nfour,b\n",
         "answers.csv": "text,probability_a,probability_b\none,1,0\n", "bare.csv": "text,a,b\none,1,0\n",
+        "llm.csv": "text,model,answer\n" + "one,llm,a\ntwo,llm,b\n" * 2, "sole.csv": "text,answer\n" + "one,a\ntwo,b\n" * 2,
     }  # fmt: skip
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
@@ -167,9 +174,11 @@ def test_a_model_and_answers_displace_each_other_but_not_in_one_file(tmp_path: P
 
 def test_the_form_has_the_file_in_place_of_a_model(tmp_path: Path) -> None:
     keys = [field.key for field in fields_of(load(tmp_path, PRESET).preset)]
-    assert "teacher.answers" in keys
+    assert {"teacher.answers", "teacher.columns.label"} <= set(keys)
     assert not {"teacher.model", "teacher.finetune.epochs"} & set(keys)
-    assert "teacher.model" in [field.key for field in fields_of(load(tmp_path, SEVERAL).preset)]
+    keys = [field.key for field in fields_of(load(tmp_path, SEVERAL).preset)]
+    assert "teacher.model" in keys
+    assert "teacher.columns.label" not in keys
 
 
 def test_values_of_another_type_are_explained(tmp_path: Path) -> None:
