@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from engine.errors import CrildError, DataError, UsageError
-from engine.preflight.own_data import recognised_task
+from engine.preflight.own_data import recognised_task, refuse_unnamed_answers
 from engine.preset.load import Loaded
 from engine.preset.names import GLUE_TASKS
 from engine.preset.rules import of_task, of_unlabelled
@@ -76,17 +76,23 @@ def _label_problems(loaded: Loaded, task: Task) -> Iterator[CrildError]:
 
 
 def answer_problems(loaded: Loaded) -> Iterator[CrildError]:
-    """A file of answers that is missing, lacks a column that the preset names, or has none that fit the task."""
+    """A file of answers that is not named, is missing, lacks a column that the preset names, or has none that fit the task."""
     teacher = loaded.preset.teacher
     if teacher.answers is not None:
-        from engine.data.files import check_table
-
         own = teacher.columns
         classes = [] if own is None or own.classes is None else own.classes.values()
         named = [] if own is None else [own.id, own.text, own.pair, own.label, *classes]
         columns = [name for name in dict.fromkeys(named) if name is not None]
-        problems = list(_problems(loaded, "teacher.answers", partial(check_table, Path(teacher.answers), columns)))
+        problems = list(_problems(loaded, "teacher.answers", partial(_check_answers, loaded, columns)))
         yield from problems or _problems(loaded, "teacher.answers", partial(_check_answer_columns, loaded))
+
+
+def _check_answers(loaded: Loaded, columns: Sequence[str]) -> None:
+    from engine.data.files import check_table
+
+    refuse_unnamed_answers(loaded)
+    assert loaded.preset.teacher.answers is not None, "the teacher is a file"
+    check_table(Path(loaded.preset.teacher.answers), columns)
 
 
 def _check_answer_columns(loaded: Loaded) -> None:

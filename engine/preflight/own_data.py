@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from engine.errors import CrildError, DataError, ModelError
 from engine.models.problem_types import teacher_without_head
 from engine.preset.load import Loaded
+from engine.preset.shipped import folder
 from engine.preset.text import plain, shown
 
 if TYPE_CHECKING:
@@ -89,8 +90,18 @@ def recognised_task(loaded: Loaded, task: Task) -> tuple[Task, tuple[str, ...]]:
     is_own, teacher = task is loaded.preset.task, loaded.preset.teacher
     named = teacher.model != "scratch" and teacher.finetune is None
     classes = partial(_classes_of, teacher, task.display_name) if is_own and named else None
+    if is_own:
+        refuse_unnamed_answers(loaded)
     found = recognised(task, by_name_alone=loaded.names_data and is_own, classes=classes)
     return found.task, found.notes
+
+
+def refuse_unnamed_answers(loaded: Loaded) -> None:
+    """Raise DataError where the file of answers is the example of a shipped preset, so that the user has named none."""
+    answers = loaded.preset.teacher.answers
+    if answers is not None and Path(answers).parent == folder() and not Path(answers).exists():
+        sentence = "name your file of answers: --set teacher.answers=FILE"
+        raise DataError(sentence, kind="answers-not-named", key="teacher.answers")
 
 
 def _classes_of(teacher: Teacher, task: str) -> tuple[str, Sequence[str]]:
