@@ -48,6 +48,7 @@ def data(
     from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import unlabelled_settings
     from engine.errors import DataError, ModelError, RunError
+    from engine.preflight.data import answer_problems
     from engine.preflight.own_data import completed, texts_alone
     from engine.preset.load import load_preset
     from engine.preset.write import dump
@@ -59,6 +60,8 @@ def data(
     options: list[str] = []
     try:
         loaded = completed(loaded)
+        if loaded.preset.task.class_names is not None:
+            missing = tuple(map(str, answer_problems(loaded)))
     except (DataError, ModelError) as error:
         if (texts := texts_alone(loaded, error)) is None:
             raise
@@ -95,7 +98,8 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     splits: Sequence[Mapping[str, Any]] = result["splits"]
     unit, most = result.get("unit"), result.get("max_length")
     missing: Sequence[str] = result.get("missing") or ()
-    what = "texts without labels" if missing else f"{result.get('kind')}, measured by {result.get('metric')}"
+    has_classes = result.get("kind") is not None
+    what = "texts without labels" if not has_classes else f"{result.get('kind')}, measured by {result.get('metric')}"
     yield f"{result.get('task')}: {what}"
     yield ""
     names = ("rows", "repeated", "median", "95 %", "longest", f"over {most}", "unknown")
@@ -107,7 +111,7 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     else:
         yield f"lengths in words, as the tokenizer is not on this machine; max_length = {most} counts tokens"
     yield ""
-    if not missing:
+    if has_classes:
         yield from _labels(result, splits)
         yield ""
     for example in result.get("examples") or ():

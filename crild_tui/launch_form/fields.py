@@ -42,12 +42,14 @@ _OF_FILES = (
     "task.dev_share", "task.files.test",
 )  # fmt: skip
 """Fields of a task from the user's files."""
+_OF_ANSWERS = ("teacher.answers", "teacher.columns.label")
+"""Fields of a teacher that is a file."""
 _STAGE = (
     "epochs", "objectives", "layer_map", "mixup.alpha", "consistency.weight", "consistency.ramp", "consistency.target",
     "consistency.decay", "temperature", "batch_size", "learning_rate",
 )  # fmt: skip
 _HINTS = {
-    **dict.fromkeys(("task.columns.text", "task.columns.label", "task.kind"), "recognised"),
+    **dict.fromkeys(("task.columns.text", "task.columns.label", "task.kind", "teacher.columns.label"), "recognised"),
     "task.columns.pair": "recognised, or none",
     "task.files.dev": "a share of the training rows",
     "task.files.test": "none",
@@ -110,7 +112,7 @@ def fields_of(preset: Preset) -> list[Field]:
     fields = [*_OPTIONS, *(field(key, "run") for key in _RUN)]
     for group, keys in _HEAD.items():
         has_answers = group == "teacher" and preset.teacher.answers is not None
-        fields += [field(key, group) for key in (("teacher.answers",) if has_answers else keys)]
+        fields += [field(key, group) for key in (_OF_ANSWERS if has_answers else keys)]
         if group == "task" and preset.task.name == "custom":
             fields += [field(key, group) for key in _OF_FILES]
     for stage in preset.stage[:MOST_STAGES]:

@@ -6,22 +6,27 @@ Imports no numpy: checks before a run ask for the classes.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from engine.data.row_stream import RowChunk, format_of
+from engine.data.column_names import IDS, PAIRED, TEXTS, normal
+from engine.data.row_stream import RowChunk, RowReader, format_of
 from engine.data.text_files import listed, shown
 from engine.data.types import TaskSpec
 from engine.errors import DataError
 from engine.preset.schema import Teacher
 from engine.preset.text import plain
+from engine.preset.toml_text import inline
 
 Form: TypeAlias = Literal["probabilities", "scores", "logits", "ranks", "label", "score"]
 _PREFIXES = ("predicted_predicted_", "predicted_", "")
 """Before a name that the input of `crild predict` had already: its last one is the prediction."""
 _LABEL, _SCORE = "label", "score"
+_OTHERS = IDS | TEXTS | (PAIRED - {"answer"})
+"""Usual names of columns that hold no answers. A question's "answer" can be its second text, and the answer to both."""
 _WHOLE = re.compile(r"-?\d+\.0")
 
 
@@ -70,6 +75,15 @@ def answers_path(teacher: Teacher) -> Path:
     return path
 
 
+def check_answer_columns(teacher: Teacher, spec: TaskSpec) -> None:
+    """Raise DataError, as `answer_columns` does, where the first rows of the file show that its columns don't fit the task."""
+    path = answers_path(teacher)
+    with RowReader(path, format_of(path) or "csv") as reader:
+        first = next((chunk for chunk in reader.chunks() if chunk.columns), None)
+    if first is not None:
+        answer_columns(first, teacher, spec, path)
+
+
 def answer_columns(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -> AnswerColumn:
     """The columns of a file's answers to a task. Raises DataError where there are none, or not of every class."""
     if spec.kind == "multilabel":
@@ -100,7 +114,7 @@ def _of_classes(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -
             raise DataError(sentence, kind="ranks-of-scores", file=str(path), key="teacher.values")
         found = _first(names, (_SCORE, _LABEL))
         if found is None:
-            raise _none(names, 'the score: name it, as teacher.columns = { label = "..." }', path)
+            raise _none(names, "the score: name it, --set teacher.columns.label=COLUMN", path)
         return AnswerColumn("score", (found,), ())
     if own is not None and own.classes is not None:
         if set(own.classes) != set(spec.labels):
@@ -125,14 +139,42 @@ def _of_classes(chunk: RowChunk, teacher: Teacher, spec: TaskSpec, path: Path) -
                 columns = tuple(there[name] for name in spec.labels)
                 _check(names, columns, path)
                 return AnswerColumn(form, columns, spec.labels)
-    label = None if spec.kind == "multilabel" else _first(names, (_LABEL,))
-    if label is None or teacher.values is not None:
-        advice = (
-            'the answers: name them, as teacher.columns = { classes = { CLASS = "COLUMN" } } or { label = "COLUMN" }'
-        )
-        raise _none(names, f"{advice}; the classes are {listed(spec.labels)}", path)
+    label = None
+    if spec.kind != "multilabel" and teacher.values is None:
+        label = _first(names, (_LABEL,)) or _sole_of_classes(chunk, teacher, spec.labels)
+    if label is None:
+        way_out = name_answers(names, teacher, spec.labels, one=spec.kind != "multilabel")
+        raise _none(names, f"the answers: name {way_out}; the classes are {listed(spec.labels)}", path)
     _check(names, [label], path)
     return AnswerColumn("label", (label,), spec.labels)
+
+
+def sole_column(names: Sequence[str], teacher: Teacher) -> str | None:
+    """The one column that is neither a text nor an id, by usual names and by those that the preset has; None where it is not
+    one alone."""
+    own = teacher.columns
+    named = () if own is None else (own.id, own.text, own.pair)
+    others = [name for name in names if name not in named and normal(name) not in _OTHERS]
+    return others[0] if len(others) == 1 else None
+
+
+def _sole_of_classes(chunk: RowChunk, teacher: Teacher, classes: Sequence[str]) -> str | None:
+    """`sole_column`, if its values are classes of the task."""
+    name = sole_column(chunk.columns, teacher)
+    if name is None:
+        return None
+    given = {class_name(value) for value in chunk.values(name) if value is not None} - {""}
+    return name if given and given <= set(classes) else None
+
+
+def name_answers(names: Sequence[str], teacher: Teacher, classes: Sequence[str], *, one: bool = True) -> str:
+    """How to name the columns with the answers on the command line: that of the class if it can be `one`, or one for each."""
+    label = f"teacher.columns.label={sole_column(names, teacher) or 'COLUMN'}"
+    each = inline(dict.fromkeys(classes if 0 < len(classes) <= 3 else ("CLASS",), "COLUMN"))
+    ways = [f"the column of the classes, --set {plain(shlex.quote(label))}"] if one and teacher.values is None else []
+    return ", or ".join(
+        (*ways, f"a column for each class, --set {plain(shlex.quote(f'teacher.columns.classes={each}'))}")
+    )
 
 
 def class_columns(names: Sequence[str], teacher: Teacher) -> tuple[dict[str, str], str | None]:
@@ -193,4 +235,4 @@ def _check(names: Sequence[str], wanted: Sequence[str], path: Path) -> None:
 
 def _none(names: Sequence[str], what: str, path: Path) -> DataError:
     sentence = f"it is unclear which column has {what}; the columns are {listed(names)}"
-    return DataError(sentence, kind="no-answer-column", file=str(path), key="teacher.columns")
+    return DataError(sentence, kind="no-answer-column", file=str(path), key="teacher.columns.label")

@@ -35,12 +35,6 @@ from engine.record.entities import names_entities
 if TYPE_CHECKING:
     from engine.preset.schema import Task
 
-_WITHOUT_LABELS = (
-    'name the classes, --set \'task.class_names=["one", "other"]\', a dev file with labels, --set task.files.dev=FILE, and a '
-    "teacher that knows the task already, --set teacher.model=MODEL --set teacher.finetune=false, or a file of its answers, --set "
-    "teacher.answers=FILE"
-)
-"""What leads to a run on rows without labels."""
 FEW_ROWS = 10
 """Rows for each class on average, below which many different labels are not taken for classes unless the user says so."""
 _SHOWN_CLASSES = 6
@@ -58,13 +52,15 @@ Classes = Callable[[], tuple[str, Sequence[str]]]
 """What a teacher that needs no labels is called, and the classes that it knows."""
 
 
-def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | None = None) -> Recognised:
+def recognised(
+    task: Task, *, by_name_alone: bool = False, classes: Classes | None = None, lacking: Callable[[], str] | None = None
+) -> Recognised:
     """The task with the columns, kind and share of dev that it leaves open, from the head of its training file.
 
     With `by_name_alone` (the user named a file, and no preset), every column that could be meant counts. Otherwise columns
     that are left out are "text" and "label": always where the task has its kind, else if the file has such columns.
     Training rows may have no labels where `task.class_names` or `classes` say which there are: then the dev file shows the
-    columns.
+    columns. `lacking` says what a run on rows without labels lacks, for the errors about files that seem to have none.
 
     Raises DataError for what cannot be recognised. Tasks that are not custom stay as they are.
     """
@@ -98,7 +94,8 @@ def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | No
         columns, switches = _columns(task, table, named, by_name_alone=by_name_alone)
     except DataError as error:
         is_of_label = error.key == "task.columns.label" and error.kind != "one-hot-labels"
-        raise (_or_without_labels(error, task) if is_of_label else error) from None
+        is_single = error.kind == "single-column" and not _is_joined(next(iter(table.values)))
+        raise (_or_without_labels(error, task, lacking) if is_of_label or is_single else error) from None
     check_table(path, [*columns.values(), *switches])
     if by_name_alone or any(role not in named and name != role for role, name in columns.items()):
         from engine.preset.schema import Columns
@@ -114,7 +111,7 @@ def recognised(task: Task, *, by_name_alone: bool = False, classes: Classes | No
         except DataError as error:
             label = columns.get("label", "")
             is_guess = "label" not in named and normal(label) not in LABELS
-            raise (_or_without_labels(error, task) if is_guess or label in _empty(table) else error) from None
+            raise (_or_without_labels(error, task, lacking) if is_guess or label in _empty(table) else error) from None
         notes.append(note)
     if "pair" in columns and "group" not in named and (hint := _ranking_hint(table, columns["text"])) is not None:
         notes.append(hint)
@@ -187,11 +184,11 @@ def _dev_columns(task: Task, table: Table) -> set[str]:
     return dev.values.keys() - _empty(dev)
 
 
-def _or_without_labels(error: DataError, task: Task) -> DataError:
+def _or_without_labels(error: DataError, task: Task, lacking: Callable[[], str] | None) -> DataError:
     """The error, with what there is to do where it is no accident that no column has labels."""
-    if task.kind not in (None, "classification"):
+    if task.kind not in (None, "classification") or lacking is None:
         return error
-    sentence = f"{error.sentence}. If the rows have no labels: {_WITHOUT_LABELS}"
+    sentence = f"{error.sentence}. If the rows have no labels, add {lacking()}"
     return DataError(sentence, kind=error.kind, file=error.file, line=error.line, key=error.key)
 
 
@@ -446,8 +443,7 @@ def _single_column(table: Table, name: str) -> DataError:
     hint = ""
     if _is_joined(name):
         hint = "; the columns seem to be separated by another character than the file's ending says"
-    way_out = f". For rows without labels: {_WITHOUT_LABELS}"
-    sentence = f"the file has one column, {shown(name)}, and a task needs two: a text and its label{hint or way_out}"
+    sentence = f"the file has one column, {shown(name)}, and a task needs two: a text and its label{hint}"
     return DataError(sentence, kind="single-column", file=table.path)
 
 

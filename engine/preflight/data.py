@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from engine.errors import CrildError, DataError, UsageError
-from engine.preflight.own_data import recognised_task
+from engine.preflight.own_data import recognised_task, refuse_unnamed_answers
 from engine.preset.load import Loaded
 from engine.preset.names import GLUE_TASKS
 from engine.preset.rules import of_task, of_unlabelled
@@ -25,7 +25,7 @@ def data_problems(loaded: Loaded) -> Iterator[CrildError]:
 def _problems_of_data(loaded: Loaded) -> Iterator[CrildError]:
     yield from _task_problems(loaded, loaded.preset.task, "task")
     yield from _weight_problems(loaded)
-    yield from _answer_problems(loaded)
+    yield from answer_problems(loaded)
     for stage in loaded.preset.stage:
         key = f"stage.{stage.name}.data"
         if isinstance(stage.data, OtherTask):
@@ -75,17 +75,43 @@ def _label_problems(loaded: Loaded, task: Task) -> Iterator[CrildError]:
         yield loaded.problem(UsageError, f"task.{keys[0]}", sentence, kind=kind)
 
 
-def _answer_problems(loaded: Loaded) -> Iterator[CrildError]:
-    """A file of answers that is missing, or lacks a column that the preset names."""
+def answer_problems(loaded: Loaded) -> Iterator[CrildError]:
+    """A file of answers that is not named, is missing, lacks a column that the preset names, or has none that fit the task."""
     teacher = loaded.preset.teacher
     if teacher.answers is not None:
-        from engine.data.files import check_table
-
         own = teacher.columns
         classes = [] if own is None or own.classes is None else own.classes.values()
         named = [] if own is None else [own.id, own.text, own.pair, own.label, *classes]
         columns = [name for name in dict.fromkeys(named) if name is not None]
-        yield from _problems(loaded, "teacher.answers", partial(check_table, Path(teacher.answers), columns))
+        problems = list(_problems(loaded, "teacher.answers", partial(_check_answers, loaded, columns)))
+        yield from problems or _problems(loaded, "teacher.answers", partial(_check_answer_columns, loaded))
+
+
+def _check_answers(loaded: Loaded, columns: Sequence[str]) -> None:
+    from engine.data.files import check_table
+
+    refuse_unnamed_answers(loaded)
+    assert loaded.preset.teacher.answers is not None, "the teacher is a file"
+    check_table(Path(loaded.preset.teacher.answers), columns)
+
+
+def _check_answer_columns(loaded: Loaded) -> None:
+    """Raise DataError where a file of answers doesn't fit the classes, as far as they are known before the rows are read."""
+    from engine.data.answer_columns import check_answer_columns
+    from engine.data.tasks import GLUE
+    from engine.data.types import TaskSpec
+
+    try:
+        task = recognised_task(loaded, loaded.preset.task)[0]
+    except CrildError:
+        return  # reported as a problem of the task
+    if task.name in GLUE:
+        check_answer_columns(loaded.preset.teacher, GLUE[task.name].spec)
+    elif task.kind == "regression" or task.class_names is not None:
+        spec = TaskSpec(
+            task.display_name, task.kind or "classification", tuple(task.class_names or ()), (), is_pair=False
+        )
+        check_answer_columns(loaded.preset.teacher, spec)
 
 
 def _weight_problems(loaded: Loaded) -> Iterator[CrildError]:

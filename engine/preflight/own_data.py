@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING
 from engine.errors import CrildError, DataError, ModelError
 from engine.models.problem_types import teacher_without_head
 from engine.preset.load import Loaded
+from engine.preset.shipped import folder
 from engine.preset.text import plain, shown
+from engine.record.paths import runs_dir
 
 if TYPE_CHECKING:
     from engine.preset.schema import Task, Teacher
+
+_CLASS_NAMES = """--set 'task.class_names=["one", "other"]'"""
 
 
 def completed(loaded: Loaded) -> Loaded:
@@ -66,6 +71,9 @@ def _missing(loaded: Loaded) -> Iterator[str]:
     if task.files is not None and task.files.dev is None:
         yield "a few hundred rows with labels in a file of their own, to measure the student: --set task.files.dev=FILE"
     if teacher.model == "scratch" or teacher.finetune is not None:
+        if _knows_classes(teacher):
+            yield f"--set teacher.finetune=false: the teacher {plain(teacher.named)} knows its classes already"
+            return
         yield (
             "a teacher that knows the task already, --set teacher.model=MODEL --set teacher.finetune=false, or a file of its "
             "answers, --set teacher.answers=FILE --set student.init=MODEL"
@@ -80,6 +88,23 @@ def _missing(loaded: Loaded) -> Iterator[str]:
             yield str(error)
 
 
+def _knows_classes(teacher: Teacher) -> bool:
+    """Whether a model is a classifier whose config names its classes, as far as is known on this machine."""
+    from engine.preflight.model_facts import model_facts
+
+    try:
+        facts = None if teacher.model in (None, "scratch") else model_facts(teacher.named, teacher.revision)
+    except ModelError:
+        return False  # reported as a problem of the model
+    return facts is not None and facts.labels is not None and facts.has_head("classification")
+
+
+def _lacking(loaded: Loaded) -> str:
+    """What a run on training rows without labels lacks, as the end of a sentence. Where nothing else does, it is the classes:
+    with these, a column that could hold labels is not read."""
+    return ", and ".join(_missing(loaded)) or f"the classes, {_CLASS_NAMES}"
+
+
 def recognised_task(loaded: Loaded, task: Task) -> tuple[Task, tuple[str, ...]]:
     """A task of a preset with what it leaves open, and sentences about that. Raises DataError as `completed`."""
     if task.name != "custom" or task.files is None:
@@ -89,8 +114,19 @@ def recognised_task(loaded: Loaded, task: Task) -> tuple[Task, tuple[str, ...]]:
     is_own, teacher = task is loaded.preset.task, loaded.preset.teacher
     named = teacher.model != "scratch" and teacher.finetune is None
     classes = partial(_classes_of, teacher, task.display_name) if is_own and named else None
-    found = recognised(task, by_name_alone=loaded.names_data and is_own, classes=classes)
+    lacking = partial(_lacking, loaded) if is_own else None
+    if is_own:
+        refuse_unnamed_answers(loaded)
+    found = recognised(task, by_name_alone=loaded.names_data and is_own, classes=classes, lacking=lacking)
     return found.task, found.notes
+
+
+def refuse_unnamed_answers(loaded: Loaded) -> None:
+    """Raise DataError where the file of answers is the example of a shipped preset, so that the user has named none."""
+    answers = loaded.preset.teacher.answers
+    if answers is not None and Path(answers).parent == folder() and not Path(answers).exists():
+        sentence = "name your file of answers: --set teacher.answers=FILE"
+        raise DataError(sentence, kind="answers-not-named", key="teacher.answers")
 
 
 def _classes_of(teacher: Teacher, task: str) -> tuple[str, Sequence[str]]:
@@ -113,11 +149,16 @@ def _classes_of(teacher: Teacher, task: str) -> tuple[str, Sequence[str]]:
         raise ModelError(sentence, kind="teacher-without-head", file=file, key="teacher.model")
     if teacher.labels is not None:
         return "teacher.labels", teacher.labels
+    if facts is None and (run := runs_dir() / teacher.named).joinpath("status.json").is_file():
+        sentence = (
+            f"the teacher {plain(teacher.named)} is not on this machine; did you mean {plain(os.path.relpath(run))}?"
+        )
+        raise ModelError(sentence, kind="run-without-folder", key="teacher.model")
     if facts is None or facts.labels is None or len(facts.labels) < 2 or not all(facts.labels):
         why = "is not on this machine" if facts is None else "doesn't name its classes"
         sentence = (
-            f"the training rows have no labels, and the teacher {plain(teacher.named)} {why}: name them, --set "
-            """'task.class_names=["one", "other"]'"""
+            f"the training rows have no labels, and the teacher {plain(teacher.named)} {why}: name the classes, "
+            f"{_CLASS_NAMES}"
         )
         raise DataError(sentence, kind="no-class-names", key="task.class_names")
     return Path(teacher.named).name, facts.labels

@@ -312,6 +312,31 @@ def test_data_shows_rows_without_labels_and_a_new_preset_names_their_classes(
     assert 'class_names = ["a", "b", "c"]' in (tmp_path / "mine.toml").read_text()
 
 
+@pytest.mark.parametrize("task", ["texts.csv", "rte"])
+def test_the_preset_answers_without_a_file_asks_for_one(crild: Call, texts: Path, runs_dir: Path, task: str) -> None:
+    words = ("--set", "task.files.dev=tickets.csv") if task == "texts.csv" else ()
+    said = crild("run", "answers", task, *words, "--set", "student.init=scratch", "--runs-dir", str(runs_dir))
+    assert said.code == 3
+    assert "--set teacher.answers=FILE" in said.err
+    assert "presets" not in said.err.partition("(teacher.answers, set in")[0]
+
+
+def test_answers_in_no_column_that_is_known_stop_data_and_run_with_the_same_sentence(
+    crild: Call, texts: Path, runs_dir: Path
+) -> None:
+    answers = texts.parent / "answers.csv"
+    answers.write_text(answers.read_text().replace("message,label", "message,it says").replace(",", ",x,"))
+    own = (*UNLABELLED, "--set", "task.class_names=['a', 'b', 'c']", "--set", "student.init=scratch")
+    (missing,) = crild("data", *own, "--json").json["missing"]
+    assert "--set 'teacher.columns.classes={ a = " in missing
+    assert missing in crild("data", *own).out
+    refused = crild("run", *own, "--runs-dir", str(runs_dir))
+    assert (refused.code, missing in refused.err) == (3, True)
+    assert not list(runs_dir.glob("*"))
+    named = ("--set", "teacher.columns.label=it says")
+    assert crild("data", *own, *named, "--json").json["missing"] == []
+
+
 def test_data_shows_rounded_shares_of_rows_and_for_labels_of_words_of_words(
     crild: Call, tickets: Path, tmp_path: Path
 ) -> None:

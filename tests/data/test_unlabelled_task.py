@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -115,10 +116,9 @@ def test_a_named_column_that_neither_file_has_is_a_mistake(tmp_path: Path) -> No
 def test_who_has_no_labels_is_told_what_leads_to_a_run(tmp_path: Path, train: Sequence[str], kind: str) -> None:
     task = task_of(tmp_path, train)
     with pytest.raises(DataError) as caught:
-        recognised(task, by_name_alone=True)
+        recognised(task, by_name_alone=True, lacking=lambda: "what lacks")
     assert caught.value.kind == kind
-    facts = ("task.class_names", "task.files.dev", "teacher.finetune=false", "teacher.answers")
-    assert all(fact in caught.value.sentence for fact in facts)
+    assert caught.value.sentence.endswith("add what lacks")
     named = task.model_copy(update={"class_names": ["neg", "pos"]})
     assert Examples.of(load_task(recognised(named, by_name_alone=True).task).train).labels is None, "it does"
 
@@ -268,6 +268,23 @@ def test_a_class_without_a_name_is_refused_and_not_written_into_the_preset(
     assert caught.value.kind == "class-without-name"
 
 
+@pytest.mark.parametrize("name", ["answer", "response", "Category"])
+@pytest.mark.parametrize("first", ["text", "question"])
+def test_the_one_column_besides_the_text_has_the_classes(tmp_path: Path, name: str, first: str) -> None:
+    (tmp_path / "a.csv").write_text(f"id,{first},{name}\n1,a,pos\n2,b,neg\n3,c,pos\n4,d,neg\n")
+    assert answer_classes(Teacher(answers=str(tmp_path / "a.csv"))) == ("neg", "pos")
+
+
+def test_what_to_add_where_the_classes_are_unclear_is_a_whole_setting(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,the answer\na,pos\nb,neg\n")
+    with pytest.raises(DataError) as caught:
+        answer_classes(Teacher(answers=str(tmp_path / "a.csv")))
+    setting = shlex.split(caught.value.sentence.partition("--set ")[2])[0]
+    assert setting.rstrip(",") == "teacher.columns.label=the answer"
+    named = Teacher(answers=str(tmp_path / "a.csv"), columns=AnswerColumns(label="the answer"))
+    assert answer_classes(named) == ("neg", "pos")
+
+
 def test_white_space_in_a_column_of_classes_names_none(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\na,pos\nb, \nc,neg\n")
     assert answer_classes(Teacher(answers=str(tmp_path / "a.csv"))) == ("neg", "pos")
@@ -278,13 +295,17 @@ def test_white_space_in_a_column_of_classes_names_none(tmp_path: Path) -> None:
     [
         ("text,pos,neg\na,0.5,0.5\n", "no-class-names"),
         ("text,label\n", "no-class-names"),
+        ("text,answer\n" + "".join(f"row {n},the answer {n}\n" for n in range(101)), "no-class-names"),
+        ("text,answer\na,pos\nb,neg\nc,pos\n", "no-class-names"),
+        ("text,reason,answer\n" + "a,x,pos\nb,x,neg\n" * 2, "no-class-names"),
         ("text,label\na,pos\nb,pos\n", "odd-number-of-classes"),
         ("text,label\n" + "".join(f"row {n},the answer {n}\n" for n in range(101)), "odd-number-of-classes"),
     ],
-    ids=["bare columns", "no rows", "one class", "free text"],
+    ids=["bare columns", "no rows", "free text by another name", "few rows", "two columns", "one class", "free text"],
 )
 def test_answers_that_do_not_say_which_classes_there_are(tmp_path: Path, text: str, kind: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(DataError) as caught:
         answer_classes(Teacher(answers=str(tmp_path / "a.csv")))
-    assert (caught.value.kind, caught.value.key) == (kind, "task.class_names")
+    key = "teacher.columns.label" if kind == "no-class-names" else "task.class_names"
+    assert (caught.value.kind, caught.value.key) == (kind, key)

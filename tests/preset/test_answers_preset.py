@@ -122,7 +122,13 @@ def test_labels_of_weight_0_are_no_labels_and_another_task_has_its_own_classes(t
         (["task.label_noise=0.1"], [("labels-needed", "task.label_noise")]),
         (["task.files.dev=texts.csv"], [("unlabelled-dev", "task.files.dev")]),
         (["teacher.answers=none.csv"], [("no-such-file", "teacher.answers")]),
-        (["teacher.answers=bare.csv"], [("no-class-names", "task.class_names")]),
+        (["teacher.answers=bare.csv"], [("no-class-names", "teacher.columns.label")]),
+        (["teacher.answers=bare.csv", CLASSES], []),
+        (["teacher.answers=llm.csv"], [("no-class-names", "teacher.columns.label")]),
+        (["teacher.answers=llm.csv", CLASSES], [("no-answer-column", "teacher.columns.label")]),
+        (["teacher.answers=llm.csv", "teacher.columns.label=answer"], []),
+        (["teacher.answers=sole.csv"], []),
+        (["teacher.answers=sole.csv", "task.class_names=['a', 'c']"], [("no-answer-column", "teacher.columns.label")]),
         (["teacher.model=./expert"], []),
         (["teacher.model=./encoder"], [("no-class-names", "task.class_names")]),
         (["teacher.model=./encoder", "teacher.labels=['a', 'b']"], []),
@@ -140,6 +146,7 @@ def test_a_file_that_turns_out_to_have_no_labels(
     texts = {
         "texts.csv": "text\none\ntwo\n", "dev.csv": "text,label\nthree,a\nfour,b\n",
         "answers.csv": "text,probability_a,probability_b\none,1,0\n", "bare.csv": "text,a,b\none,1,0\n",
+        "llm.csv": "text,model,answer\n" + "one,llm,a\ntwo,llm,b\n" * 2, "sole.csv": "text,answer\n" + "one,a\ntwo,b\n" * 2,
     }  # fmt: skip
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
@@ -155,6 +162,67 @@ def test_a_file_that_turns_out_to_have_no_labels(
         assert "read without labels" in completed(loaded).notes[0]
 
 
+CLASS_NAMES = 'task.class_names=["one", "other"]'
+FINETUNED = "teacher.finetune.epochs=1"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["teacher.model=./encoder", FINETUNED],
+            {"teacher.model=MODEL", "teacher.finetune=false", "teacher.answers=FILE"},
+        ),
+        (["teacher.model=./expert", FINETUNED], {"teacher.finetune=false"}),
+        (
+            ["teacher.model=./expert", FINETUNED, "task.files.dev=false"],
+            {"teacher.finetune=false", "task.files.dev=FILE"},
+        ),
+        (["task.files.train=two.csv", "task.files.dev=two-dev.csv"], {CLASS_NAMES}),
+    ],
+    ids=str,
+)
+def test_rows_without_labels_are_said_to_lack_what_lacks_alone(
+    tmp_path: Path, overrides: list[str], expected: set[str]
+) -> None:
+    texts = {
+        "texts.csv": "text\none\ntwo\n", "dev.csv": "text,label\nthree,a\nfour,b\n",
+        "two.csv": "text,class,target\none,x,y\n", "two-dev.csv": "text,class,target\none,x,y\n",
+        "answers.csv": "text,probability_a,probability_b\none,1,0\n",
+    }  # fmt: skip
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    model_folder(tmp_path / "expert", id2label={"0": "b", "1": "a"})
+    model_folder(tmp_path / "encoder")
+    found = [
+        str(problem) for problem in checked(load(tmp_path, UNLABELLED, *overrides)) if "no labels, add" in str(problem)
+    ]
+    advice = found[0].partition("no labels, add")[2]
+    known = (
+        "teacher.model=MODEL",
+        "teacher.answers=FILE",
+        "task.files.dev=FILE",
+        "teacher.finetune=false",
+        CLASS_NAMES,
+    )
+    assert {setting for setting in known if setting in advice} == expected
+
+
+def test_a_run_named_without_its_folder_is_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "texts.csv").write_text("text\none\ntwo\n")
+    (tmp_path / "dev.csv").write_text("text,label\nthree,a\nfour,b\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CRILD_RUNS_DIR", raising=False)
+    loaded = load(tmp_path, UNLABELLED, "teacher.model=big-s42")
+    (unknown,) = [problem for problem in checked(loaded) if problem.kind == "no-class-names"]
+    assert "did you mean" not in unknown.sentence
+    assert "name the classes" in unknown.sentence
+    model_folder(tmp_path / "runs/big-s42/student", id2label={"0": "a", "1": "b"})
+    (tmp_path / "runs/big-s42/status.json").write_text("{}")
+    (found,) = [problem for problem in checked(loaded) if problem.kind == "run-without-folder"]
+    assert (found.key, "did you mean runs/big-s42?" in found.sentence) == ("teacher.model", True)
+
+
 def test_a_model_and_answers_displace_each_other_but_not_in_one_file(tmp_path: Path) -> None:
     both = PRESET.replace("[teacher]", '[teacher]\nmodel = "bert-base-uncased"')
     assert "model-and-answers" in [problem.kind for problem in faults(tmp_path, text=both)]
@@ -167,9 +235,11 @@ def test_a_model_and_answers_displace_each_other_but_not_in_one_file(tmp_path: P
 
 def test_the_form_has_the_file_in_place_of_a_model(tmp_path: Path) -> None:
     keys = [field.key for field in fields_of(load(tmp_path, PRESET).preset)]
-    assert "teacher.answers" in keys
+    assert {"teacher.answers", "teacher.columns.label"} <= set(keys)
     assert not {"teacher.model", "teacher.finetune.epochs"} & set(keys)
-    assert "teacher.model" in [field.key for field in fields_of(load(tmp_path, SEVERAL).preset)]
+    keys = [field.key for field in fields_of(load(tmp_path, SEVERAL).preset)]
+    assert "teacher.model" in keys
+    assert "teacher.columns.label" not in keys
 
 
 def test_values_of_another_type_are_explained(tmp_path: Path) -> None:

@@ -88,7 +88,10 @@ def test_answers_to_a_data_file_without_labels_are_checked_at_their_fields(folde
         "message,label\n" + "".join(f"text {n},{'red' if n % 2 else 'blue'}\n" for n in range(40))
     )
     draft = Draft("answers", "texts.csv", edits={"student.init": "scratch"})
-    assert {fault.key for fault in examine(draft, folder).faults} == {"teacher.answers"}
+    (fault,) = examine(draft, folder).faults
+    assert fault.key == "teacher.answers"
+    assert "--set teacher.answers=FILE" in fault.sentence, "and not a word of a file among the shipped presets"
+    assert "presets/answers.csv" not in fault.sentence
     draft = draft.edited("teacher.answers", "answers.csv")
     assert {fault.key for fault in examine(draft, folder).faults} == {"task.files.dev"}
     draft = draft.edited("task.files.dev", "labelled.csv")
@@ -99,8 +102,13 @@ def test_answers_to_a_data_file_without_labels_are_checked_at_their_fields(folde
     items = "--set task.files.dev=labelled.csv --set teacher.answers=answers.csv --set student.init=scratch"
     assert command_line(draft, found.preset) == f"crild run answers texts.csv {items}"
     (folder / "answers.csv").write_text("message,red,blue\n" + "".join(f"text {n},1,0\n" for n in range(40)))
-    assert {fault.key for fault in examine(draft, folder).faults} == {"task.class_names"}
+    assert {fault.key for fault in examine(draft, folder).faults} == {"teacher.columns.label"}
     assert not examine(draft.edited("task.class_names", "[red, blue]"), folder).faults
+    answers = "by,message,it says\n" + "".join(f"a,text {n},{'red' if n % 2 else 'blue'}\n" for n in range(40))
+    (folder / "named.csv").write_text(answers)
+    other = draft.edited("teacher.answers", "named.csv").edited("task.class_names", "[red, blue]")
+    assert {fault.key for fault in examine(other, folder).faults} == {"teacher.columns.label"}, "no run starts in vain"
+    assert not examine(other.edited("teacher.columns.label", "it says"), folder).faults
     saved = load_preset([str(save(draft, folder, Path("mine.toml")))], base=folder).preset
     assert (saved.teacher.answers, saved.student.init) == (str(folder / "answers.csv"), "scratch")
 
