@@ -187,7 +187,7 @@ def flattery(trials: Trials) -> Iterator[str]:
         if at_or_below(reached, trials.majority):
             yield (
                 f"trial {best.number}, the best, is at or below the majority guess ({formatting.metric(reached)} against "
-                f"{formatting.metric(trials.majority)} on dev): it has learnt nothing that always giving the most frequent answer does not achieve"
+                f"{formatting.metric(trials.majority)} on dev): it has learnt nothing that always giving the same answer does not achieve"
             )
     if best is None or winner is None:
         return

@@ -1,4 +1,4 @@
-"""A student that is no better than the most frequent answer is marked and named wherever its figures stand."""
+"""A student that is no better than always giving the same answer is marked and named wherever its figures stand."""
 
 from __future__ import annotations
 

@@ -467,6 +467,11 @@ def test_rankings_are_marked(tmp_path: Path) -> None:
     table = table_of(tmp_path)
     assert {label: cells(table)[label].mark for label in ("kd", "crild")} == {"kd": "", "crild": "best"}
     assert not any("Not tested" in line for line in table.footers)
+    assert any("bootstrap over queries (" in line for line in table.footers)
+    for seed in (1, 2, 3):
+        finished(tmp_path / "labels", "kd", seed, right(80, range(30 + seed)))
+        finished(tmp_path / "labels", "crild", seed, right(80, range(seed)))
+    assert any("bootstrap over dev examples (" in line for line in table_of(tmp_path / "labels").footers)
     against = report_of(tmp_path, against="kd").tables[0]
     assert cells(against)["crild"].mark == "above"
 
