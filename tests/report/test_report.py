@@ -12,6 +12,7 @@ from engine.errors import UsageError
 from engine.record.files import read_json, write_json
 from engine.record.run import list_runs, update_status
 from engine.report.collect import collect_runs, left_out_notes, runs_of_sweep
+from engine.report.report_document import report_document
 from engine.report.settings import Group, own_names
 from engine.report.table import MetricTable, Report, SeedMean, build_report, metric_choices
 from tests.report.records import finished, right, write_predictions
@@ -458,6 +459,16 @@ def a_ranking(runs_dir: Path, method: str, seed: int, second: int, *, groups: bo
     kept = [{key: value for key, value in row.items() if groups or key not in ("group", "score")} for row in rows]
     (run_dir / "predictions/student.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
     return run_dir
+
+
+@pytest.mark.parametrize(("more", "said"), [((), "2"), ((1,), "1 to 2"), ((1, 2), "2")])
+def test_numbers_of_seeds_that_differ_are_a_range(tmp_path: Path, more: tuple[int, ...], said: str) -> None:
+    for seed in (1, 2):
+        finished(tmp_path, "kd", seed, right(10))
+    for seed in more:
+        finished(tmp_path, "kd", seed, right(12), task="rte")
+    (row,) = [row for row in report_document(report_of(tmp_path)).tables[0].rows if row.label == "kd"]
+    assert row.cells[0].text == said
 
 
 def test_rankings_are_marked(tmp_path: Path) -> None:
