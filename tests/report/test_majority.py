@@ -86,6 +86,17 @@ def test_comparisons_mark_it_and_give_it_no_star(tmp_path: Path) -> None:
         assert any(MARK in note for note in other.notes)
 
 
+def test_a_comparison_marks_a_teacher_too(tmp_path: Path) -> None:
+    weak = {"teacher": {"metrics": {"accuracy": 0.5271, "f1": 0.99}}}
+    paths = [make_run(tmp_path, "weak", results=weak), make_run(tmp_path, "early", state="stopped", results=weak),
+             make_run(tmp_path, "good")]  # fmt: skip
+    table = side_by_side([read_final_metrics(path) for path in paths])
+    marked = [[cell.below_majority for cell in row.cells] for row in table.rows]
+    assert marked[0] == [*[False] * (len(table.columns) - 1), True]
+    assert not any(marked[1] + marked[2])
+    assert any(MARK in note for note in table.notes)
+
+
 @pytest.fixture
 def document(tmp_path: Path) -> ReportDocument:
     for seed, wrong in ((1, 60), (2, 40)):
