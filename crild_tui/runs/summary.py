@@ -377,7 +377,8 @@ def _stage_evaluated(summary: RunSummary, name: str | None, value: float, event:
     if stage is None:
         return summary
     loss = _number(event.get("loss"))
-    better = stage.best is None or value > stage.best
+    same = value == stage.best and event.get("best") is True  # of equal metrics, the lower loss on dev is better
+    better = stage.best is None or value > stage.best or same
     return _with_stage(
         summary,
         replace(
