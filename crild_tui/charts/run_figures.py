@@ -394,8 +394,8 @@ def stars(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
 
 
 def best_of(table: Table, name: str) -> int | None:
-    """The evaluation with the largest metric, of equal ones that with the lowest loss on the gold labels, then the first, among
-    those of stages that train the classifier.
+    """The evaluation with the largest metric, of equal ones the first with the lowest loss on gold labels (the first where that is
+    not known of all), among those of stages that train the classifier.
 
     Other stages report the student's dev loss; its metric isn't meaningful there.
     """
@@ -407,8 +407,6 @@ def best_of(table: Table, name: str) -> int | None:
         counts &= ~np.isfinite(table.values["loss"])
     if not counts.any():
         return None
-    largest = counts & (values == values[counts].max())
-    losses = table.values.get("label loss")
-    if losses is not None and np.isfinite(losses[largest]).all():
-        return int(np.argmin(np.where(largest, losses, np.inf)))
-    return int(np.argmax(largest))
+    largest = np.flatnonzero(counts & (values == values[counts].max()))
+    losses = table.values["label loss"][largest] if "label loss" in table.values else np.full(len(largest), np.nan)
+    return int(largest[np.argmin(losses)] if np.isfinite(losses).all() else largest[0])

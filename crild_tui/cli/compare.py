@@ -71,16 +71,16 @@ def metrics_table(finals: Sequence[FinalMetrics]) -> ResultTable:
     rows = []
     for number, final in enumerate(finals, 1):
         student, teacher = final.models.get(STUDENT, {}), final.models.get(TEACHER, {})
-        figures = [student.get(name) for name in names]
-        figures.append(next((teacher[name] for name in names if name in teacher and name in student), None))
-        below = not_above(student, final.models.get(MAJORITY, {})) if final.finished else frozenset()
-        marked = [name in below for name in names]
+        least = final.models.get(MAJORITY, {}) if final.finished else {}
+        first = next((name for name in names if name in teacher and name in student), "")
+        figures = [*map(student.get, names), teacher.get(first)]
+        marked = [*(name in not_above(student, least) for name in names), first in not_above(teacher, least)]
         cells = (
             Cell(final.name),
             Cell(final.state),
             *(
                 Cell(formatting.metric(value), value, below_majority=mark)
-                for value, mark in zip(figures, [*marked, False], strict=True)
+                for value, mark in zip(figures, marked, strict=True)
             ),
         )
         rows.append(Row(str(number), cells))

@@ -61,17 +61,12 @@ def show_trials(record: SweepRecord, trials: Trials, *, quiet: bool) -> None:
         if index < 2:
             which = "recipes of the front" if index else "best recipe"
             terminal.say(f"to train the {which} on all rows:", quiet=quiet)
-        terminal.sentence(f"crild run {_short(path)}")
+        terminal.sentence(searches.run_command(path))
 
 
 def _legible(text: str) -> str:
     """With a mark that a terminal without other characters than ASCII can show."""
     return text.replace(MARK, ASCII_MARK) if terminal.ascii_only() else text
-
-
-def _short(path: str) -> str:
-    here, file = Path.cwd(), Path(path)
-    return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
 def document(record: SweepRecord, trials: Trials | None) -> dict[str, Any]:

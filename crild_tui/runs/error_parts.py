@@ -48,15 +48,19 @@ def brief_parts(errors: StudentErrors, run_dir: Path, *, ascii_only: bool = Fals
 def full_parts(
     errors: StudentErrors, *, most: int | None, width: int, mistakes: bool = False, ascii_only: bool = False
 ) -> Iterator[str | Table]:
-    """All classes, all confusions, calibration, and, in `width` columns, the first `most` queries of a ranking, else disagreements
-    (or `mistakes`, which are all there is without a teacher)."""
+    """All classes, all confusions, calibration, and, in `width` columns, disagreements (or `mistakes`, which are all there is
+    without a teacher), the first `most` of them. Of a ranking, the first `most` queries come before its classes."""
+    if errors.ranking is not None and not mistakes:
+        yield from _sentences(errors)
+        yield from _queries(errors.ranking, most, width)
+        for table in error_tables(errors, most=None):
+            yield ""
+            yield from _table(table, ascii_only=ascii_only)
+        return
     for table in error_tables(errors, most=None):
         yield from _table(table, ascii_only=ascii_only)
         yield ""
     yield from _sentences(errors)
-    if errors.ranking is not None and not mistakes:
-        yield from _queries(errors.ranking, most, width)
-        return
     listed = errors.mistakes if mistakes or not errors.has_teacher else errors.disagreements
     if listed and most != 0:
         yield ""

@@ -81,10 +81,13 @@ def results_text(trials: Trials, trial: TrialRecord) -> str:
     return ", ".join(f"{aim} {text}" for aim, text in zip(trials.aims, result_texts(trials, trial), strict=True))
 
 
-def signs_text(trials: Trials) -> str:
-    """What the signs in a table of trials say."""
-    has_guesses = any(is_no_better_than_guessing(trials, trial) for trial in trials.trials)
-    return f"{star_text(trials)}; {LEGEND}" if has_guesses else star_text(trials)
+def signs_text(trials: Trials, *, short: bool = False) -> str:
+    """What the signs in a table of trials say; `short`: two signs in one line of a narrow terminal."""
+    if not any(is_no_better_than_guessing(trials, trial) for trial in trials.trials):
+        return star_text(trials)
+    if not short:
+        return f"{star_text(trials)}; {LEGEND}"
+    return f"*: the {'front' if len(trials.aims) > 1 else 'best'}; {MARK} at or below the majority guess"
 
 
 def value_text(value: object) -> str:
@@ -187,37 +190,58 @@ def flattery(trials: Trials) -> Iterator[str]:
         if at_or_below(reached, trials.majority):
             yield (
                 f"trial {best.number}, the best, is at or below the majority guess ({formatting.metric(reached)} against "
-                f"{formatting.metric(trials.majority)} on dev): it has learnt nothing that always giving the most frequent answer does not achieve"
+                f"{formatting.metric(trials.majority)} on dev)"
             )
+        if best.number == 0:
+            yield "the best trial is the starting preset: nothing better was found"
     if best is None or winner is None:
         return
-    metric = trials.aims[0] if trials.aims[0] not in LOWER else "the metric"
-    chosen = (
-        "" if trials.aims[0] in LOWER else f" was chosen with {metric} {formatting.metric(best.results[0])} on dev;"
-    )
-    yield f"trial {best.number}{chosen} with {_seeds(winner)} it has {_figures(winner)}"
+    metric = trials.aims[0] if trials.aims[0] not in LOWER else None
+    chosen = "" if metric is None else f" was chosen with {metric} {formatting.metric(best.results[0])} on dev;"
+    rows = f"{winner.rows:,} training rows" if winner.rows is not None else "training rows"
+    yield f"trial {best.number}{chosen} with {_seeds(winner)} it has {_figures(winner, f'{rows} that no trial saw')}"
     reference = confirmed.get(0)
-    if best.number == 0 or start is None or reference is None:
-        return
-    gains = [] if trials.aims[0] in LOWER or not start.results else [
-        f"{formatting.difference(best.results[0] - start.results[0])} among the trials"
-    ]  # fmt: skip
-    gains.append(f"{formatting.difference(winner.dev - reference.dev)} with fresh seeds on dev")
+    if best.number != 0 and start is not None and reference is not None:
+        seeds = "" if reference.seeds == winner.seeds else f" with {_seeds(reference)}"
+        yield f"the starting preset has {_figures(reference, 'those rows')}{seeds}"
+        yield from _gains(best, start, winner, reference, metric)
+
+
+def _gains(
+    best: TrialRecord, start: TrialRecord, winner: Confirmation, reference: Confirmation, metric: str | None
+) -> Iterator[str]:
+    """How far the winner is above the starting preset, and whether that is nothing. `metric` is the first aim; None where that is
+    something else."""
+    what = "its gain over the starting preset"
+    if metric is not None and start.results:
+        yield f"among the trials, {what} was {formatting.difference(best.results[0] - start.results[0])}"
+        what = "that gain"
+    gains = f"{formatting.difference(winner.dev - reference.dev)} on dev"
+    where, found, least = "with fresh seeds on dev", winner.dev, reference.dev
     if winner.held_out is not None and reference.held_out is not None:
-        gains.append(f"{formatting.difference(winner.held_out - reference.held_out)} on the rows held out")
-    yield f"its gain over the starting preset ({_figures(reference)}): {', '.join(gains)}"
+        where, found, least = "on the rows held out", winner.held_out, reference.held_out
+        gains += f" and {formatting.difference(found - least)} {where}"
+    yield f"with fresh seeds, {what} is {gains}"
+    if metric is not None and at_or_below(found, least):
+        yield f"{where}, it is no better in {metric} than the starting preset"
+
+
+def run_command(preset: str) -> str:
+    """The command that trains a preset that a search wrote, by its path from here where it is below."""
+    here, file = Path.cwd(), Path(preset)
+    return f"crild run {file.relative_to(here) if file.is_relative_to(here) else file}"
 
 
 def _seeds(one: Confirmation) -> str:
     return f"{one.seeds} fresh seed{'s' * (one.seeds != 1)}"
 
 
-def _figures(one: Confirmation) -> str:
+def _figures(one: Confirmation, rows: str) -> str:
+    """On dev, and on the rows held out, which are called `rows`."""
     dev = f"{_spread(one.dev, one.dev_deviation)} on dev"
     if one.held_out is None:
         return dev
-    rows = f"{one.rows:,} " if one.rows is not None else ""
-    return f"{dev} and {_spread(one.held_out, one.held_out_deviation)} on {rows}training rows that no trial saw"
+    return f"{dev} and {_spread(one.held_out, one.held_out_deviation)} on {rows}"
 
 
 def _spread(mean: float, deviation: float | None) -> str:

@@ -377,8 +377,8 @@ def _stage_evaluated(summary: RunSummary, name: str | None, value: float, event:
     if stage is None:
         return summary
     loss = _number(event.get("loss"))
-    is_equal = value == stage.best and event.get("best") is True  # and has the lower loss
-    better = stage.best is None or value > stage.best or is_equal
+    same = value == stage.best and event.get("best") is True  # of equal metrics, the lower loss on dev is better
+    better = stage.best is None or value > stage.best or same
     return _with_stage(
         summary,
         replace(

@@ -33,7 +33,7 @@ class SearchScreen(SweepDialog):
         #standing { max-height: 3; }
         #importance { height: auto; max-height: 2; color: $foreground-muted; }
         #chart { height: 1fr; min-height: 5; background: $surface; }
-        #table { height: 1fr; min-height: 4; }
+        #table { height: 1fr; min-height: 1; }
         #below { height: auto; max-height: 50%; }
         &.-low #chart, &.-low #importance { display: none; }
     }
@@ -73,7 +73,7 @@ class SearchScreen(SweepDialog):
         if seen.trials is None:
             return
         weighed = searches.importance_text(seen.trials)
-        signs = searches.signs_text(seen.trials)
+        signs = searches.signs_text(seen.trials, short=True)
         lines = [signs] if seen.trials.front or signs != searches.star_text(seen.trials) else []
         lines += [f"importance: {weighed}"] if weighed else []
         self.put("importance", Text("\n").join(Text(one_line(line)) for line in lines))
@@ -119,6 +119,7 @@ class SearchScreen(SweepDialog):
                 lines.append(Text(one_line(trial.why), Style(color=self.app.current_theme.error)))
         if trials is not None:
             lines += [Text(one_line(sentence)) for sentence in searches.flattery(trials)]
+            lines += [Text(one_line(searches.run_command(path)), "bold") for path in trials.presets[:1]]
         self.put("about", Text("\n").join(lines))
 
     # -- choosing

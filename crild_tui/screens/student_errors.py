@@ -34,5 +34,6 @@ class StudentErrorsScreen(ReadingDialog):
             found = student_errors(run_dir)
         except CrildError as error:
             return Text(plain(str(error)))
-        hint = Text(plain(f"all rows in a file: {formatting.command('errors', run_dir)} -o rows.csv"), "dim")
+        listed = "rows" if found.ranking is None else "queries"
+        hint = Text(plain(f"all {listed} in a file: {formatting.command('errors', run_dir)} -o {listed}.csv"), "dim")
         return drawn(full_parts(found, most=ROWS, width=self.room), hint)

@@ -83,7 +83,7 @@ KINDS: Mapping[str, EventKind] = {
             "label_loss": "mean loss on the gold labels",
             "loss": "loss of the stage on dev, where the stage trains no classifier",
             "terms": "value of each term on dev, there",
-            "best": "whether this is the best evaluation of the stage so far",
+            "best": "whether this is the best evaluation of the stage so far: of equal metrics, the one with the lower label_loss",
         },
     ),
     "checkpoint": EventKind(

@@ -48,7 +48,7 @@ class ColumnMarks:
     named, against that, and how far each is above it.
 
     `problems` says what could not be tested, `resamples` how many there were (0: nothing was tested), `fewer` which pairs
-    were tested over fewer seeds than their means are of.
+    were tested over fewer seeds than their means are of, `drawn` what a resample draws.
     """
 
     column: ColumnGroups
@@ -58,6 +58,7 @@ class ColumnMarks:
     resamples: int = 0
     problems: tuple[str, ...] = ()
     fewer: tuple[str, ...] = ()
+    drawn: str = "dev examples"
 
     def index_of(self, runs: Sequence[str]) -> int | None:
         """The index of the group that one of these runs belongs to."""
@@ -116,7 +117,8 @@ def mark_column(column: ColumnGroups, reference: Reference | None = None) -> Col
         if len(shared := methods[index].keys() & methods[compared_with].keys())
         < max(len(groups[index].runs), len(groups[compared_with].runs))
     )
-    return ColumnMarks(column, marks, p, tests.differences, tests.resamples if p else 0, tuple(problems), fewer)
+    drawn = "queries" if any(each.groups for answers in methods for each in answers.values()) else "dev examples"
+    return ColumnMarks(column, marks, p, tests.differences, tests.resamples if p else 0, tuple(problems), fewer, drawn)
 
 
 def reference_named(name: str, groups: Sequence[Group]) -> Reference:
@@ -165,7 +167,8 @@ def mark_notes(columns: Sequence[ColumnMarks], reference: str | None = None) -> 
         from engine.report.significance import LEVEL
 
         count = " or ".join(f"{number:,}" for number in resamples)
-        test = f"paired bootstrap over dev examples ({count} resamples) and seeds (Student's t, variance pooled over the column)"
+        drawn = " or ".join(sorted({column.drawn for column in columns if column.resamples}))
+        test = f"paired bootstrap over {drawn} ({count} resamples) and seeds (Student's t, variance pooled over the column)"
         if reference is None:
             notes.append(
                 f"Marks: {test}, two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ▲ or bold: "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import RunError
+from engine.preset.kinds import RANKINGS
 from engine.record.json_values import mapping, mappings, number, whole, word
 from engine.record.latency import Latency, cautions, conditions, latency_of, speedup
 from engine.report.majority import at_or_below, not_above, of_trained_head
@@ -190,7 +191,9 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
         statements.append(
             "no stage trains the student's head (its classifier), so its metrics mean nothing: add a stage with labels or logits"
         )
-    if agreement is not None and trained:
+    if (
+        agreement is not None and trained and (has_scores(results) or primary not in RANKINGS)
+    ):  # equal classes rank nothing
         split = word(results.get("split")) or "dev"
         statements.append(
             f"the scores of student and teacher correlate with {agreement:.2f} (Pearson) on {split}"
@@ -225,7 +228,7 @@ def _margin(results: Mapping[str, Any], primary: str) -> Iterator[str]:
     if student is not None and least is not None and at_or_below(student, least):
         yield (
             f"the student is at or below the majority guess ({primary} {metric(student)} against {metric(least)}): it has "
-            "learnt nothing that always giving the most frequent answer does not achieve"
+            "learnt nothing that always giving the same answer does not achieve"
         )
     if teacher is not None and least is not None and at_or_below(teacher, least):
         yield f"its teacher is at or below the majority guess ({primary} {metric(teacher)} against {metric(least)})"

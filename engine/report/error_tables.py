@@ -44,7 +44,7 @@ def error_notes(errors: StudentErrors) -> list[str]:
     if not errors.has_teacher:
         if errors.student_error is not None:
             notes.append(f"mean absolute error: student {errors.student_error:.4f} ({errors.rows:,} rows)")
-        notes.append("the teacher is a file of answers, which doesn't have those to all of these rows")
+        notes.append(f"the file of answers lacks rows of {errors.split or 'dev'}, so the teacher has no figures")
         return notes
     if errors.student_error is not None and errors.teacher_error is not None:
         notes.append(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 MARK = "†"
 """Written next to the figure of a model that does not beat the majority guess."""
 ASCII_MARK = "!"
-LEGEND = f"{MARK} at or below the majority guess: always giving the most frequent answer is as good"
+LEGEND = f"{MARK} at or below the majority guess: always giving the same answer is as good"
 TOLERANCE = 1e-6
 """Results are rounded, so figures that differ by less are the same."""
 

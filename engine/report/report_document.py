@@ -127,11 +127,11 @@ def _average_cell(mean: float | None) -> Cell:
 
 
 def _seeds(row: MethodRow) -> str:
-    """The number of seeds of a method's row, `3` or `3-5` where tasks have more or less; nothing for other rows."""
+    """The number of seeds of a method's row, `3` or `3 to 5` where tasks have more or less; nothing for other rows."""
     if row.kind not in ("method", "baseline"):
         return ""
     counts = sorted({cell.count for cell in row.cells.values()})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _cell(cell: SeedMean | None, reference: str) -> Cell:

@@ -43,9 +43,10 @@ def setting_lines(preset: Mapping[str, Any], sizes: Mapping[str, str] | None = N
         yield "teacher", ", ".join(filter(None, [f"the answers in {_name(teacher['answers'])}", words]))
     student = _table(preset, "student")
     if student or more.get("student"):
-        known = {
-            key: value for key, value in student.items() if key != "layers" or "layers" not in more.get("student", "")
-        }
+        unsaid = {"layers"} if "layers" in more.get("student", "") else set()
+        if student.get("init") == "scratch":
+            unsaid.add("keep")  # there are no layers to keep
+        known = {key: value for key, value in student.items() if key not in unsaid}
         yield "student", ", ".join(filter(None, [more.get("student", ""), _joined(known, _STUDENT)]))
     stages = preset.get("stage")
     for stage in stages if isinstance(stages, list) else ():

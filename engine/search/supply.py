@@ -297,9 +297,10 @@ class SearchSupply:
         )  # fmt: skip
 
     def _write_presets(self) -> tuple[str, ...]:
-        """Write the preset of the winner, and of each point of a front. Raises RunError."""
+        """Write the preset of the winner, and of each point of a front, unless that is the winner alone. Raises RunError."""
         best, written = self.study.best(), []
-        numbers = [(best, None), *((number, number) for number in self.study.front())]
+        front = self.study.front()
+        numbers = [(best, None), *((number, number) for number in front if front != [best])]
         for number, named in numbers:
             if number is None:
                 continue

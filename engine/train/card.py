@@ -16,7 +16,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_fr
 from engine.data.tasks import GLUE, HUB_DATASET, hub_split
 from engine.data.types import TEST, TaskSpec
 from engine.errors import CrildError
-from engine.preset.kinds import WORD_LABELS, Kind
+from engine.preset.kinds import RANKINGS, WORD_LABELS, Kind
 from engine.preset.load import load_preset
 from engine.preset.names import LABELS
 from engine.preset.schema import Corpus, OtherTask, Preset, Stage
@@ -257,18 +257,19 @@ def _measured_on(results: Mapping[str, Any]) -> str:
         )
     return (
         f"Metrics are times 100. Measured on {results['split']}, which was also used during training: "
-        f"{results['saved_why']}. "
-        f"{_agreement(results)}{_measured_on_test(results)}"
+        f"{results['saved_why']}.{_agreement(results)}{_measured_on_test(results)}"
     )
 
 
 def _agreement(results: Mapping[str, Any]) -> str:
     share = results["agreement"]
     if share is None:
-        return "Its teacher's answers to these rows are not known."
+        return " Its teacher's answers to these rows are not known."
+    if results["metric"] in RANKINGS and not has_scores(results):
+        return ""  # equal classes say nothing of how rows are ranked
     if has_scores(results):
-        return f"The scores of student and teacher correlate with {share:.2f} (Pearson) on it."
-    return f"Student and teacher give the same answer on {100 * share:.1f} % of it."
+        return f" The scores of student and teacher correlate with {share:.2f} (Pearson) on it."
+    return f" Student and teacher give the same answer on {100 * share:.1f} % of it."
 
 
 def _measured_on_test(results: Mapping[str, Any]) -> str:

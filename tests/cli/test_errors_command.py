@@ -119,3 +119,15 @@ def test_the_queries_of_a_ranking_are_printed_and_written(
     assert len(file.read_text().splitlines()) == 3
     assert crild("errors", "pairs", "--mistakes", "-o", str(file)).code == 0
     assert len(file.read_text().splitlines()) == 11
+
+
+def test_the_queries_of_a_ranking_come_before_its_classes(crild: Call, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir, "pairs")
+    write_ranking(run_dir, "student", STUDENT, classes=True)
+    write_ranking(run_dir, "teacher", TEACHER, classes=True)
+    said = crild("errors", "pairs").out
+    order = [said.index(words) for words in ("mean reciprocal rank", "    above: ", "recall")]
+    assert order == sorted(order)
+    mistakes = crild("errors", "pairs", "--mistakes").out
+    assert "recall" in mistakes
+    assert "    above: " not in mistakes

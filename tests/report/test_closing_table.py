@@ -71,6 +71,13 @@ def test_the_agreement_of_scores_is_a_correlation() -> None:
     assert "same answer" not in " ".join(statements)
 
 
+def test_equal_classes_are_no_agreement_of_rankings() -> None:
+    ranked = with_(metric="mrr", student={**RESULTS["student"], "metrics": {"mrr": 0.9, "accuracy": 0.7}})
+    assert "same answer on" not in " ".join(closing_table(ranked).statements)
+    scored = closing_table({**ranked, "agreement": 0.344, "data": {"scores": [0.0, 5.0]}}).statements
+    assert "the scores of student and teacher correlate with 0.34 (Pearson) on dev" in scored
+
+
 def test_the_evaluation_of_an_untrained_head_is_not_stated() -> None:
     statements = closing_table(
         with_(best=None, kept_margin=None, agreement=None, saved_why=None, saved="last")

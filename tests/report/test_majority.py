@@ -1,4 +1,4 @@
-"""A student that is no better than the most frequent answer is marked and named wherever its figures stand."""
+"""A student that is no better than always giving the same answer is marked and named wherever its figures stand."""
 
 from __future__ import annotations
 
@@ -84,6 +84,17 @@ def test_comparisons_mark_it_and_give_it_no_star(tmp_path: Path) -> None:
     for other in (side_by_side(finals), seeds_table(finals)):
         assert any(cell.below_majority for row in other.rows for cell in row.cells)
         assert any(MARK in note for note in other.notes)
+
+
+def test_a_comparison_marks_a_teacher_too(tmp_path: Path) -> None:
+    weak = {"teacher": {"metrics": {"accuracy": 0.5271, "f1": 0.99}}}
+    paths = [make_run(tmp_path, "weak", results=weak), make_run(tmp_path, "early", state="stopped", results=weak),
+             make_run(tmp_path, "good")]  # fmt: skip
+    table = side_by_side([read_final_metrics(path) for path in paths])
+    marked = [[cell.below_majority for cell in row.cells] for row in table.rows]
+    assert marked[0] == [*[False] * (len(table.columns) - 1), True]
+    assert not any(marked[1] + marked[2])
+    assert any(MARK in note for note in table.notes)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from engine.errors import UsageError
 from engine.record.files import read_json, write_json
 from engine.record.run import list_runs, update_status
 from engine.report.collect import collect_runs, left_out_notes, runs_of_sweep
+from engine.report.report_document import report_document
 from engine.report.settings import Group, own_names
 from engine.report.table import MetricTable, Report, SeedMean, build_report, metric_choices
 from tests.report.records import finished, right, write_predictions
@@ -460,6 +461,16 @@ def a_ranking(runs_dir: Path, method: str, seed: int, second: int, *, groups: bo
     return run_dir
 
 
+@pytest.mark.parametrize(("more", "said"), [((), "2"), ((1,), "1 to 2"), ((1, 2), "2")])
+def test_numbers_of_seeds_that_differ_are_a_range(tmp_path: Path, more: tuple[int, ...], said: str) -> None:
+    for seed in (1, 2):
+        finished(tmp_path, "kd", seed, right(10))
+    for seed in more:
+        finished(tmp_path, "kd", seed, right(12), task="rte")
+    (row,) = [row for row in report_document(report_of(tmp_path)).tables[0].rows if row.label == "kd"]
+    assert row.cells[0].text == said
+
+
 def test_rankings_are_marked(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         a_ranking(tmp_path, "kd", seed, 30 + seed)
@@ -467,6 +478,11 @@ def test_rankings_are_marked(tmp_path: Path) -> None:
     table = table_of(tmp_path)
     assert {label: cells(table)[label].mark for label in ("kd", "crild")} == {"kd": "", "crild": "best"}
     assert not any("Not tested" in line for line in table.footers)
+    assert any("bootstrap over queries (" in line for line in table.footers)
+    for seed in (1, 2, 3):
+        finished(tmp_path / "labels", "kd", seed, right(80, range(30 + seed)))
+        finished(tmp_path / "labels", "crild", seed, right(80, range(seed)))
+    assert any("bootstrap over dev examples (" in line for line in table_of(tmp_path / "labels").footers)
     against = report_of(tmp_path, against="kd").tables[0]
     assert cells(against)["crild"].mark == "above"
 

@@ -122,6 +122,14 @@ def test_a_stage_inherits_what_it_leaves_out() -> None:
     assert lines["optimiser"] == "AdamW, clip 1"
 
 
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [("teacher", "2 layers, initialised from teacher, keeps the first layers"), ("scratch", "2 layers, from scratch")],
+)
+def test_a_student_from_scratch_keeps_no_layers(init: str, said: str) -> None:
+    assert dict(setting_lines({"student": {"layers": 2, "init": init, "keep": "first"}}))["student"] == said
+
+
 def test_no_folder_of_the_machine_is_said() -> None:
     preset = {"teacher": {"model": "/home/somebody/models/bert"}, "student": {"init": "/home/somebody/x/y"}}
     assert "somebody" not in str(list(setting_lines(preset)))

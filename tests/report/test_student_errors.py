@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +294,13 @@ def test_torn_sets_of_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         student_errors(run_dir)
     assert caught.value.kind == "bad-predictions"
+
+
+@pytest.mark.parametrize(("split", "named"), [(None, "dev"), ("test", "test")])
+def test_without_the_teachers_figures_a_sentence_says_why(tmp_path: Path, split: str | None, named: str) -> None:
+    write(tmp_path, "student", GOLD, [sure(answer) for answer in ANSWERS])
+    write(tmp_path, "teacher", GOLD, [sure(answer) for answer in GOLD])
+    whole = student_errors(tmp_path)
+    sentence = f"the file of answers lacks rows of {named}, so the teacher has no figures"
+    assert sentence in error_notes(replace(whole, split=split, has_teacher=False))
+    assert sentence not in error_notes(whole)

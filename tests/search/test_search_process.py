@@ -136,7 +136,7 @@ def test_trials_are_shown_with_what_they_say(crild: Call, folder: Path, runs: Pa
     document = crild("search", "tune", "--show", "--json", "--runs-dir", str(runs)).json
     assert (document["search"], document["state"], document["best"]) == ("tune", "ended", found.best)
     assert len(document["trials"]) == 6
-    assert len(document["flattery"]) == 2
+    assert len(document["flattery"]) >= 4
     again = crild("search", str(path), "--runs-dir", str(runs))
     assert again.code == 0
     assert "nothing left to do" in again.err

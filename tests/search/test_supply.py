@@ -286,7 +286,7 @@ def test_a_front_of_one_point(folder: Path, runs: Path) -> None:
     found = go(search_file(folder, 'trials = 1\naim = ["metric", "size"]\n'), runs, InstantEngines())
     assert found.front == (0,)
     assert found.best == 0
-    assert [Path(path).name for path in found.presets] == ["tune-best.toml", "tune-front-0.toml"]
+    assert [Path(path).name for path in found.presets] == ["tune-best.toml"]
 
 
 def test_a_method_is_a_choice_and_dimensions_may_depend_on_it(folder: Path, runs: Path) -> None:

@@ -137,6 +137,13 @@ def test_the_agreement_of_scores_is_a_correlation() -> None:
     assert "same answer" not in card
 
 
+def test_equal_classes_are_no_agreement_of_rankings() -> None:
+    models = {name: {**RESULTS[name], "metrics": {"mrr": 0.6}} for name in ("teacher", "student")}
+    card = model_card(glue(), results(metric="mrr", majority={"mrr": 0.5}, **models), SPEC)
+    assert "same answer" not in card
+    assert "same answer" in model_card(glue(), results(), SPEC)
+
+
 def test_results_without_latency_data_or_baseline_have_a_card_too() -> None:
     document = results(latency=None, data=None, baseline=None)
     card = model_card(glue(), document, SPEC)

@@ -451,14 +451,10 @@ def test_the_best_is_of_a_stage_that_trains_the_classifier() -> None:
     assert best_of(samples.table(step, accuracy=accuracy), "accuracy") == 0
     assert best_of(samples.table(step, accuracy=np.full(4, NAN)), "accuracy") is None
     assert best_of(table, "f1") is None
-    losses = np.array([0.1, 0.4, 0.6, 0.5])
-    assert (
-        best_of(
-            samples.table(step, **{"accuracy": accuracy, "loss": table.values["loss"], "label loss": losses}),
-            "accuracy",
-        )
-        == 3
-    )
+    ties = {"accuracy": np.array([0.5, 0.7, 0.7, 0.7])}
+    assert best_of(samples.table(step, **ties), "accuracy") == 1
+    assert best_of(samples.table(step, **ties, **{"label loss": np.array([0.1, 0.6, 0.4, 0.4])}), "accuracy") == 2
+    assert best_of(samples.table(step, **ties, **{"label loss": np.array([0.1, 0.6, NAN, 0.4])}), "accuracy") == 1
 
 
 def test_values_that_are_no_numbers_are_counted() -> None:

@@ -125,6 +125,46 @@ def test_a_winner_that_does_not_beat_the_majority_guess_is_named(
 
 
 @pytest.mark.parametrize(
+    ("dev", "held_out", "said"),
+    [
+        (0.66, (0.65, 0.6), None),
+        (0.66, (0.597, 0.6), "on the rows held out, it is no better in accuracy than the starting preset"),
+        (0.66, (0.6, 0.6), "on the rows held out, it is no better in accuracy than the starting preset"),
+        (0.5, (0.65, 0.6), None),
+        (0.66, None, None),
+        (0.5, None, "with fresh seeds on dev, it is no better in accuracy than the starting preset"),
+    ],
+)
+def test_a_gain_that_is_none_is_called_that(dev: float, held_out: tuple[float, float] | None, said: str | None) -> None:
+    own, reference = held_out or (None, None)
+    confirmed = (Confirmation(2, 3, dev, None, own, None, 400), Confirmation(0, 1, 0.6, None, reference, None, 400))
+    found = list(flattery(replace(trials_of("accuracy"), confirmed=confirmed, over="all trials are done")))
+    assert [sentence for sentence in found if "no better" in sentence] == ([] if said is None else [said])
+    assert "among the trials, its gain over the starting preset was +9.00" in found
+    by_time = list(flattery(replace(trials_of("latency"), confirmed=confirmed, over="all trials are done")))
+    assert not any("no better" in sentence or "among the trials" in sentence for sentence in by_time)
+
+
+def test_each_gain_is_read_once() -> None:
+    confirmed = (Confirmation(2, 3, 0.66, 0.01, 0.597, 0.02, 400), Confirmation(0, 1, 0.6, None, 0.6, None, 400))
+    assert list(flattery(replace(trials_of("accuracy"), confirmed=confirmed)))[:4] == [
+        "trial 2 was chosen with accuracy 70.00 on dev; with 3 fresh seeds it has 66.00 ± 1.00 on dev and 59.70 ± 2.00 on "
+        "400 training rows that no trial saw",
+        "the starting preset has 60.00 on dev and 60.00 on those rows with 1 fresh seed",
+        "among the trials, its gain over the starting preset was +9.00",
+        "with fresh seeds, that gain is +6.00 on dev and -0.30 on the rows held out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("best", "over", "named"), [(0, "all trials are done", True), (0, None, False), (2, "x", False)]
+)
+def test_a_search_that_found_nothing_better_says_so(best: int, over: str | None, named: bool) -> None:
+    found = list(flattery(replace(trials_of("accuracy"), best=best, over=over)))
+    assert ("the best trial is the starting preset: nothing better was found" in found) is named
+
+
+@pytest.mark.parametrize(
     ("majority", "marked"), [(None, []), (0.5, []), (0.6, ["55.00†"]), (0.61, ["61.00†", "55.00†"])]
 )
 def test_trials_that_do_not_beat_the_majority_guess_are_marked(majority: float | None, marked: list[str]) -> None:
@@ -145,6 +185,20 @@ def test_its_chart_has_whole_trials_steps_and_a_word_for_the_star(width: int, ti
     best = next(line.trace for line in figure.lines if line.label == "best so far")
     assert set(best.y) == {0.61, 0.7}
     assert set(best.within(1.9, 1.99)) == {0.61}
+
+
+def test_the_marks_of_several_aims_are_explained_in_eighty_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_search(tmp_path, replace(trials_of("accuracy", "latency"), majority=0.6))
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        text = screen_text(app)
+        assert "*: the front; † at or below the majority guess" in text
+        assert "importance: " in text
+
+    drive(monkeypatch, tmp_path, look, size=(80, 24))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
@@ -183,15 +237,22 @@ def test_it_is_live_and_keeps_the_cursor_on_its_trial(tmp_path: Path, monkeypatc
 
 
 def test_all_that_is_said_of_the_winner_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    confirmed = (Confirmation(2, 3, 0.66, 0.01, 0.65, 0.02, 400), Confirmation(0, 3, 0.6, 0.01, 0.6, 0.02, 400))
+    confirmed = (Confirmation(2, 3, 0.66, 0.01, 0.65, 0.02, 400), Confirmation(0, 3, 0.6, 0.01, 0.65, 0.02, 400))
     ended = replace(trials_of("accuracy"), confirmed=confirmed, over="all trials are done", majority=0.67)
-    make_search(tmp_path, ended)
+    make_search(
+        tmp_path, replace(ended, presets=(str(tmp_path / "tune-best.toml"), str(tmp_path / "tune-front-1.toml")))
+    )
+    monkeypatch.chdir(tmp_path)
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
         await opened(app, pilot)
         text = screen_text(app)
-        for fact in ("at or below the majority guess", "+5.00 on the rows held out", "accuracy by trial", "55.00"):
-            assert fact in text
+        facts = (
+            "*: the best; † at or below the majority guess", "importance: ", "+0.00 on the rows held out", "is no better in accuracy",
+            "accuracy by trial", "70.00", "crild run tune-best.toml",
+        )  # fmt: skip
+        assert [fact for fact in facts if fact not in text] == []
+        assert "front-1" not in text
 
     drive(monkeypatch, tmp_path, look, size=(80, 24))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,19 @@ from textual.widgets import Static
 
 from crild_tui.screens.student_errors import StudentErrorsScreen
 from tests.cli.samples import make_run
+from tests.report.test_query_errors import STUDENT, TEACHER
+from tests.report.test_query_errors import write as write_ranking
 from tests.report.test_student_errors import ANSWERS, GOLD, sure, write
 from tests.tui.screen_driver import Driven, drive, screen_text, until
 
 
 def shown(app: Driven) -> str:
     return "".join(str(static.render()) for static in app.screen.query("#content").results(Static))
+
+
+def in_one(text: str) -> str:
+    """Without the ends of lines, which may stand within a command."""
+    return re.sub(r"[\s│]", "", text)
 
 
 async def opened(app: Driven, pilot: Pilot[None]) -> str:
@@ -39,6 +47,7 @@ def test_e_shows_classes_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         text = await opened(app, pilot)
         assert "mistakes of rte-crild-s1" in text
         assert "recall" in text
+        assert "-orows.csv" in in_one(text)
         await pilot.press("end")
         await pilot.pause()
         assert "dev-2" in screen_text(app)
@@ -46,6 +55,22 @@ def test_e_shows_classes_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert not isinstance(app.screen, StudentErrorsScreen)
 
     drive(monkeypatch, runs, look, mode=mode)
+
+
+def test_queries_come_first_and_the_command_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = tmp_path / "runs"
+    run_dir = make_run(runs)
+    write_ranking(run_dir, "student", STUDENT)
+    write_ranking(run_dir, "teacher", TEACHER)
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        text = await opened(app, pilot)
+        assert text.index("mean reciprocal rank") < text.index("above: dev-0")
+        assert "recall" not in text.partition("above: dev-0")[0]
+        assert "all queries in a file" in text
+        assert "-oqueries.csv" in in_one(text)
+
+    drive(monkeypatch, runs, look, mode="runs")
 
 
 def test_without_predictions_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from crild_tui.cli.follow.displays import Lines, draw, run_view
-from crild_tui.cli.follow.event_messages import describe, metrics, progress
+from crild_tui.cli.follow.event_messages import describe, metrics, progress, stage_sentence
 from crild_tui.runs.states import LOADING, STARTING, WAITING
 from crild_tui.runs.summary import RunSummary, apply_events, with_status
 from engine.record.status import Status
@@ -85,6 +85,24 @@ def test_only_the_students_own_stages_make_its_metric() -> None:
     (kd, *_) = apply_events(summary, [evaluation("kd", 40, 0.7, best=True)]).stages
     assert kd.best_step == 40, "it has the lower loss"
     assert baseline.metric == 0.95
+
+
+@pytest.mark.parametrize(("best", "at"), [(True, 20), (False, 10)])
+def test_of_equal_evaluations_the_event_says_which_is_the_best(best: bool, at: int) -> None:
+    events = [
+        evaluation("kd", 10, 0.7, best=True),
+        evaluation("kd", 20, 0.7, best=best),
+        evaluation("kd", 30, 0.6, best=False),
+    ]
+    summary = apply_events(RunSummary(), [*STARTED, *events])
+    kd = summary.stages[0]
+    assert (kd.best, kd.best_step) == (0.7, at)
+    assert f"best 70.00 at step {at}" in stage_sentence(kd, "accuracy")
+    assert ["the best so far" in line for event in events for _, line in describe(event, summary)] == [
+        True,
+        best,
+        False,
+    ]
 
 
 def test_a_stage_that_trains_no_classifier_is_told_by_its_dev_loss() -> None:
