@@ -100,6 +100,13 @@ def commands(block: Block) -> list[Command]:
     return [command for line in _without_documents(text) for command in _of_line(block, line)]
 
 
+def commands_in_sentences(page: Path) -> Iterator[tuple[str, ...]]:
+    """The words after `crild` of commands with arguments that a page names outside its blocks."""
+    text = re.sub(r"^ *(`{3,}|~{3,}).*?^ *\1", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for found in re.finditer(r"`crild ([a-z]+\s[^`]+)`", text):
+        yield tuple(shlex.split(found[1]))
+
+
 def _without_documents(text: str) -> Iterator[str]:
     """The lines of a shell text without here-documents."""
     end: str | None = None

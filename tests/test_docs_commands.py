@@ -82,6 +82,17 @@ def test_each_command_exists_with_its_options(command: Command) -> None:
         pytest.fail(f"{command.block.where}: {error.format_message()}")
 
 
+@pytest.mark.parametrize("page", documents.pages(), ids=name_of)
+def test_each_command_within_a_sentence_takes_its_options(page: Path) -> None:
+    for words in documents.commands_in_sentences(page):
+        try:
+            parsed(words)
+        except UsageError as error:
+            # a sentence may leave out what a command needs, as in `crild run --seeds`
+            if type(error).__name__ not in ("MissingParameter", "BadOptionUsage"):
+                pytest.fail(f"{page.name}: `crild {' '.join(words)}`: {error.format_message()}")
+
+
 @pytest.mark.parametrize(
     "words", [("frob",), ("run", "--frob", "crild"), ("show",), ("presets", "frob"), ("runs", "extra")]
 )
@@ -106,6 +117,14 @@ def test_commands_are_found_in_a_block(tmp_path: Path) -> None:
     assert found[-1].output == "note.txt"
     console = Block(page, 1, "console", "$ crild runs\ncrild-1  finished\n")
     assert [command.words for command in documents.commands(console)] == [("runs",)]
+
+
+def test_commands_are_found_in_a_sentence(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Type `crild runs\n  --filter x`, not `crild`, `crild --version`, `crild kd (a=1)` or\n```sh\ncrild show x\n```\n"
+    )
+    assert list(documents.commands_in_sentences(page)) == [("runs", "--filter", "x"), ("kd", "(a=1)")]
 
 
 def test_remarks_belong_to_the_block_below(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]...",
-            help="Runs: ids, their beginnings, or paths. [default: every finished run but trials of searches]",
+            help="Runs: ids, names (all seeds), their beginnings, or paths. [default: every finished run but trials of searches]",
             autocompletion=run_names,
             show_default=False,
         ),

@@ -54,7 +54,7 @@ class ReportRequest:
 def run_dirs(refs: Sequence[str] | None, sweep: str | None, folder: Path) -> tuple[Path, ...]:
     """The chosen runs; without a choice all of the folder. Raises UsageError for both runs and a sweep, and for a run or a
     sweep that does not exist."""
-    from engine.record.run import check_runs_dir, find_run, list_runs
+    from engine.record.run import check_runs_dir, find_runs, list_runs
     from engine.report.collect import runs_of_sweep
 
     check_runs_dir(folder)
@@ -62,9 +62,9 @@ def run_dirs(refs: Sequence[str] | None, sweep: str | None, folder: Path) -> tup
         raise UsageError("report takes runs or --sweep, not both", kind="runs-and-sweep")
     if sweep is not None:
         return tuple(runs_of_sweep(folder, sweep))
-    return (
-        tuple(entry.path for entry in list_runs(folder)) if refs is None else tuple(find_run(r, folder) for r in refs)
-    )
+    if refs is None:
+        return tuple(entry.path for entry in list_runs(folder))
+    return tuple(run_dir for ref in refs for run_dir in find_runs(ref, folder))
 
 
 def write_report(output: Path, request: ReportRequest) -> None:

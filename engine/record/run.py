@@ -351,6 +351,24 @@ def find_run(ref: str, runs_dir: Path) -> Path:
     raise UsageError(sentence, kind="unknown-run")
 
 
+def find_runs(ref: str, runs_dir: Path) -> list[Path]:
+    """The run directories that `ref` means where all seeds of a run may be meant: every one of a name before `-sSEED`, or of a
+    beginning that one such name alone has. Anything else means what `find_run` says.
+
+    Raises as `find_run` does.
+    """
+    if _plain_name(ref) and ref != LATEST and not is_run(runs_dir / ref):
+        found = [
+            (entry.path, re.sub(r"-s[0-9]+$", "", entry.id))
+            for entry in list_runs(runs_dir)
+            if entry.id.startswith(ref)
+        ]
+        for matching in ([each for each in found if each[1] == ref], found):
+            if len({name for _, name in matching}) == 1:
+                return [path for path, _ in matching]
+    return [find_run(ref, runs_dir)]
+
+
 def _plain_name(ref: str) -> bool:
     return bool(ref) and "/" not in ref and "\0" not in ref and not ref.startswith(".")
 

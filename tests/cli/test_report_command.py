@@ -64,6 +64,13 @@ def test_runs_can_be_named(crild: Call, runs: Path) -> None:
     assert [run["run"] for run in document["runs"]] == [one]
 
 
+def test_a_name_without_its_seed_means_all_of_them(crild: Call, runs_dir: Path) -> None:
+    for name, seed in (("a", 1), ("a", 2), ("b", 1)):
+        finished(runs_dir, "kd", seed, right(10), name=name)
+    document = crild("report", "a", "--format", "json").json
+    assert [run["run"] for run in document["runs"]] == ["a-s1", "a-s2"]
+
+
 @pytest.mark.parametrize(
     ("name", "begins"),
     [

@@ -28,6 +28,7 @@ from engine.record.run import (
     create_run,
     delete_run,
     find_run,
+    find_runs,
     list_runs,
     queue_alive,
     read_run,
@@ -325,6 +326,25 @@ def test_a_run_is_found_by_id_prefix_path_and_latest(tmp_path: Path, monkeypatch
     assert find_run(f"{tmp_path.name}/cola-s1/", tmp_path / "elsewhere") == third
     monkeypatch.chdir(first)
     assert find_run(".", tmp_path / "elsewhere") == first
+
+
+def test_a_name_or_its_beginning_means_all_its_seeds(tmp_path: Path) -> None:
+    one, two, other = (
+        make(tmp_path, name, seed=seed) for name, seed in (("rte-kd", 1), ("rte-kd", 12), ("rte-kd2", 1))
+    )
+
+    def found(ref: str) -> set[Path]:
+        return set(find_runs(ref, tmp_path))
+
+    assert found("rte-kd") == {one, two}, "a name comes before beginnings of names"
+    assert found("rte-kd-") == {one, two}
+    assert found("rte-kd-s1") == {one}, "an id comes before a name"
+    assert found("rte-kd2") == found("latest") == {other}
+    assert found(str(one)) == {one}
+    with pytest.raises(UsageError, match="matches 3 runs"):
+        find_runs("rte", tmp_path)
+    with pytest.raises(UsageError, match="there is no run"):
+        find_runs("cola", tmp_path)
 
 
 @pytest.mark.parametrize(
