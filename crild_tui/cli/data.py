@@ -11,6 +11,7 @@ from crild_tui.cli import terminal
 from crild_tui.cli.completers import presets
 from crild_tui.cli.options import AsJson, Settings, Unlabelled
 from crild_tui.runs import formatting
+from engine.preset.text import listed
 
 _MOST_CLASSES = 20
 _LONGEST_TEXT = 200
@@ -74,6 +75,7 @@ def data(
     if not isinstance(result, dict) or not isinstance(result.get("splits"), list):
         raise RunError("the engine's answer has no splits", kind="invalid-engine-answer")
     result["missing"] = list(missing)
+    result["commands"] = list(_commands(files, settings or (), unlabelled or ())) if missing else []
     if as_json:
         terminal.show_json(result)
     else:
@@ -82,15 +84,30 @@ def data(
 
 def _with_method(files: Sequence[str], settings: Sequence[str]) -> tuple[list[str], list[str]]:
     """The presets with a method that goes with the settings where none is named, which decides nothing of what is shown."""
-    from crild_tui.runs.create import with_method
+    from crild_tui.runs.create import names_answers, with_method
 
     refs, keys = with_method(files), {setting.partition("=")[0].strip() for setting in settings}
     if refs == list(files):
         return refs, list(settings)
-    if "teacher.answers" in keys:
+    if names_answers(settings):
         return ["answers", *files], list(settings)
     untrained = ["teacher.finetune=false"] if "task.class_names" in keys else []
     return refs, [*untrained, *settings]
+
+
+def _commands(files: Sequence[str], settings: Sequence[str], unlabelled: Sequence[str]) -> Iterator[str]:
+    """The commands that train on these files with these settings, once what lacks is added to them."""
+    import shlex
+
+    from crild_tui.runs.create import data_alone, names_answers
+
+    items = [word for setting in settings for word in ("--set", setting)]
+    items += [word for file in unlabelled for word in ("--unlabelled", file)]
+    named = ["answers"] if names_answers(settings) else ["kd", "answers"]
+    if any(setting.partition("=")[0].strip() == "teacher.model" for setting in settings):
+        named = ["kd"]
+    for method in named if data_alone(files) else [""]:
+        yield shlex.join(["crild", "run", *([method] if method else []), *files, *items])
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
@@ -133,6 +150,7 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
             yield ""
         yield "To train on these rows, give them labels in a column of their own, or add:"
         yield from (f"- {sentence}" for sentence in missing)
+        yield f"to the command {listed(result['commands'], 'or')}"
 
 
 def _split_row(split: Mapping[str, Any]) -> list[str]:

@@ -179,7 +179,7 @@ def new(
         typer.Option(
             "--from",
             metavar="PRESET",
-            help="The preset to copy: a shipped name or a file. With --from-data the method. [default there: crild]",
+            help="The preset to copy: a shipped name or a file. With --from-data the method. [default there: crild; answers if that file is set]",
             autocompletion=preset_files,
         ),
     ] = None,
@@ -213,7 +213,7 @@ def new(
     from engine.errors import UsageError
 
     if data:
-        path, notes = new_data_preset(name, data, origin or "crild", settings or ())
+        path, notes = new_data_preset(name, data, origin, settings or ())
         terminal.say(*notes)
     elif settings:
         sentence = "--set goes with --from-data; a copy is edited, or changed by `crild run PRESET --set KEY=VALUE`"

@@ -9,6 +9,7 @@ from typing import Any
 
 from crild_tui.launch_form.copy_preset import free_target, write_new
 from crild_tui.launch_form.editor_schema import provide, with_schema
+from crild_tui.runs.create import names_answers
 from engine.errors import UsageError
 from engine.preset.kinds import KINDS, RANKINGS, Kind
 from engine.preset.load import Loaded
@@ -30,9 +31,10 @@ _COMMENTS_FROM = 36
 
 
 def new_data_preset(
-    name: str, files: Sequence[str], method: str, settings: Sequence[str] = ()
+    name: str, files: Sequence[str], method: str | None = None, settings: Sequence[str] = ()
 ) -> tuple[Path, tuple[str, ...]]:
-    """Write a preset that runs a method on data files; returns the new file, and what was recognised in the data.
+    """Write a preset that runs a method on data files, crild or, with answers, the preset for them, unless one is named;
+    returns the new file, and what was recognised in the data.
 
     The settings are those of `--set`: what the files leave open about the task, and any others, which the new preset sets,
     too. Raises UsageError when the file exists or cannot be written; what loading and recognising raise.
@@ -41,6 +43,7 @@ def new_data_preset(
     from engine.preset.load import load_preset
 
     target = free_target(name)
+    method = method or ("answers" if names_answers(settings) else "crild")
     others = [file for file in files if not is_table(file)]
     if others:
         sentence = f"--from-data takes CSV, TSV, JSON lines and Parquet files, not {listed(map(shown, others), 'and')}"
@@ -80,8 +83,9 @@ def _offers(preset: Preset) -> dict[str, dict[str, str]]:
         "teacher": {"model": '# model = "bert-base-uncased"   # a hub id, or a folder'},
         "student": {"layers": "# layers = 6                    # half of the teacher's when left out"},
         "train": {
-            "epochs": "# epochs = 20                   # passes over the rows, for stages without their own",
-            "batch_size": "# batch_size = 32",
+            "epochs": "# "
+            + _line("epochs", _whole(preset.train.epochs), "passes over the rows, for stages without their own"),
+            "batch_size": "# " + _line("batch_size", preset.train.batch_size),
         },
         "baseline": {
             "enabled": "# enabled = true                # also train the same student on labels alone, to compare"
@@ -165,7 +169,9 @@ def _task_lines(task: Task, folder: Path) -> list[str]:
         lines.append(_line("class_names", task.class_names, "the training rows are read without labels"))
     if task.dev_share is not None:
         lines.append(_line("dev_share", task.dev_share, "this share of the rows is the dev set; or name a file: dev"))
-    lines.append(_line("data_seed", task.data_seed, "draws the dev set"))
+        lines.append(_line("data_seed", task.data_seed, "draws the dev set"))
+    elif task.data_seed != Task.model_fields["data_seed"].default:
+        lines.append(_line("data_seed", task.data_seed))
     lines.append(_line("max_length", task.max_length, "in tokens; longer texts are cut"))
     metrics = KINDS[task.kind or "classification"].metrics if columns.group is None else RANKINGS
     metric, *others = metrics
@@ -175,6 +181,11 @@ def _task_lines(task: Task, folder: Path) -> list[str]:
         second = "f1_macro" if "f1_macro" in others else others[0]
         lines.append("# " + _line("metrics", [metric, second], "the first picks the best checkpoint"))
     return lines
+
+
+def _whole(number: float) -> float:
+    """10 for 10.0."""
+    return int(number) if number.is_integer() else number
 
 
 def _line(key: str, value: object, comment: str = "") -> str:

@@ -204,6 +204,11 @@ def unlabelled_settings(refs: Sequence[str], settings: Sequence[str], files: Seq
     return [f"stage.{name}.data={data}" for name in names]
 
 
+def names_answers(settings: Iterable[str]) -> bool:
+    """Whether `--set` items name a file of the teacher's answers, which goes with the preset `answers` alone."""
+    return any(setting.partition("=")[0].strip() == "teacher.answers" for setting in settings)
+
+
 def with_method(refs: Sequence[str]) -> list[str]:
     """`refs`, with a shipped method before them if they only name the data: "kd", the simplest, or "crild"
     where a variant changes a stage that plain distillation lacks."""

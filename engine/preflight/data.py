@@ -90,7 +90,7 @@ def answer_problems(loaded: Loaded) -> Iterator[CrildError]:
 def _check_answers(loaded: Loaded, columns: Sequence[str]) -> None:
     from engine.data.files import check_table
 
-    refuse_unnamed_answers(loaded)
+    refuse_unnamed_answers(loaded.preset.teacher)
     assert loaded.preset.teacher.answers is not None, "the teacher is a file"
     check_table(Path(loaded.preset.teacher.answers), columns)
 

@@ -115,15 +115,13 @@ def recognised_task(loaded: Loaded, task: Task) -> tuple[Task, tuple[str, ...]]:
     named = teacher.model != "scratch" and teacher.finetune is None
     classes = partial(_classes_of, teacher, task.display_name) if is_own and named else None
     lacking = partial(_lacking, loaded) if is_own else None
-    if is_own:
-        refuse_unnamed_answers(loaded)
     found = recognised(task, by_name_alone=loaded.names_data and is_own, classes=classes, lacking=lacking)
     return found.task, found.notes
 
 
-def refuse_unnamed_answers(loaded: Loaded) -> None:
+def refuse_unnamed_answers(teacher: Teacher) -> None:
     """Raise DataError where the file of answers is the example of a shipped preset, so that the user has named none."""
-    answers = loaded.preset.teacher.answers
+    answers = teacher.answers
     if answers is not None and Path(answers).parent == folder() and not Path(answers).exists():
         sentence = "name your file of answers: --set teacher.answers=FILE"
         raise DataError(sentence, kind="answers-not-named", key="teacher.answers")
@@ -132,6 +130,7 @@ def refuse_unnamed_answers(loaded: Loaded) -> None:
 def _classes_of(teacher: Teacher, task: str) -> tuple[str, Sequence[str]]:
     """What the teacher of a task is called, and the classes that it knows. Raises DataError and ModelError where it doesn't name
     them."""
+    refuse_unnamed_answers(teacher)
     if teacher.answers is not None:
         from engine.data.answer_classes import answer_classes
 

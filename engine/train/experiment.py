@@ -366,7 +366,9 @@ class Experiment:
         if has(self.findings, "unknown-tokens"):
             return "its tokenizer doesn't know many of the words (see above)"
         if self.stages[0].role != "teacher":
-            return "check that its label names match the task's, or fine-tune it (add [teacher.finetune])"
+            labelled = self.materials.preset.task.class_names is None
+            other = "fine-tune it (add [teacher.finetune])" if labelled else "name another teacher"
+            return f"check that its label names match the task's, or {other}"
         return "fine-tune it for longer or at another learning rate ([teacher.finetune]), or on more examples"
 
     # -- the student

@@ -166,6 +166,7 @@ def test_what_a_preset_for_data_offers_is_not_in_it_yet(
     words = [word for setting in settings for word in ("--set", setting)]
     assert crild("presets", "new", "mine", "--from-data", "tickets.csv", *words).code == 0
     path = tmp_path / "mine.toml"
+    before = crild("presets", "show", "mine.toml", "--json").json
     lines = [
         re.sub(r"^# (\[?(teacher|student|train|baseline|model|layers|epochs|batch_size|enabled)\b)", r"\1", line)
         for line in path.read_text().splitlines()
@@ -175,8 +176,9 @@ def test_what_a_preset_for_data_offers_is_not_in_it_yet(
     assert shown.code == 0, f"without the comment signs it is a preset: {shown.err}"
     document = shown.json
     assert (document["train"]["epochs"], document["baseline"]["enabled"]) == (
-        (2.0, False) if "train.epochs=2" in settings else (20.0, True)
-    ), "what is set stays, what is offered counts"
+        (2.0, False) if "train.epochs=2" in settings else (before["train"]["epochs"], True)
+    ), "what is set stays, what is offered is what applies"
+    assert document["train"]["batch_size"] == before["train"]["batch_size"]
 
 
 def test_a_preset_for_answers_to_rows_without_labels_offers_neither_teacher_nor_baseline(
@@ -192,8 +194,10 @@ def test_a_preset_for_answers_to_rows_without_labels_offers_neither_teacher_nor_
         "--set",
         "student.init=scratch",
     ]
-    assert crild("presets", "new", "mine", "--from-data", "texts.csv", "--from", "answers", *words).code == 0
+    assert crild("presets", "new", "mine", "--from-data", "texts.csv", *words).code == 0
     text = (tmp_path / "mine.toml").read_text()
+    assert 'extends = "answers"' in text, "which such a file goes with"
+    assert "data_seed" not in text, "nothing is drawn"
     assert not re.search(r"^# (\[(teacher|student|baseline)\]|model|layers|enabled)", text, re.MULTILINE)
     assert "# batch_size" in text
 
@@ -310,6 +314,31 @@ def test_data_shows_rows_without_labels_and_a_new_preset_names_their_classes(
     made = crild("presets", "new", "mine", "--from-data", "texts.csv", "--from", "answers", *own)
     assert made.code == 0, made.err
     assert 'class_names = ["a", "b", "c"]' in (tmp_path / "mine.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["texts.csv"], ["crild run kd texts.csv", "crild run answers texts.csv"]),
+        (
+            ["texts.csv", "--set", "teacher.answers=answers.csv"],
+            ["crild run answers texts.csv --set teacher.answers=answers.csv"],
+        ),
+        (
+            ["texts.csv", "--set", "teacher.model=./my model"],
+            ["crild run kd texts.csv --set 'teacher.model=./my model'"],
+        ),
+        (["kd", "texts.csv"], ["crild run kd texts.csv"]),
+    ],
+    ids=["nothing", "answers", "a model", "a method"],
+)
+def test_what_lacks_is_said_with_the_command_to_which_to_add_it(
+    crild: Call, texts: Path, words: list[str], expected: list[str]
+) -> None:
+    (texts.parent / "my model").mkdir()
+    assert crild("data", *words, "--json").json["commands"] == expected
+    if len(words) == 1:
+        assert crild("data", *words).out.splitlines()[-1].endswith(" or ".join(expected))
 
 
 @pytest.mark.parametrize("task", ["texts.csv", "rte"])

@@ -83,6 +83,9 @@ def test_a_model_that_knows_the_task_teaches_from_texts_alone(folder: Path) -> N
     for run_dir in run_dirs:
         assert work(run_dir) is not None
     assert weights(run_dirs[0]) == weights(run_dirs[1])
+    warned = ["".join(file.read_text() for file in run_dir.glob("events*")) for run_dir in run_dirs]
+    assert ["teacher.finetune" in text for text in warned] == [True, False], "which rows without labels cannot have"
+    assert "name another teacher" in warned[1]
     document = json.loads((run_dirs[1] / "results.json").read_text())
     assert set(document["teacher"]["metrics"]) == {"accuracy"}
     assert 0 <= document["agreement"] <= 1
