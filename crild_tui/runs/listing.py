@@ -98,8 +98,8 @@ COLUMNS = (
         8, 10, right=True,
     ),
     _word("metric", lambda s: s.metric_name, 13, 12),
-    _metric("last", lambda s: s.last, 2),
-    _metric("best", lambda s: s.best, 7),
+    _metric("last", lambda s: s.last, 7),
+    _metric("best", lambda s: s.best, 2),  # the saved student's, unless a preset keeps the last weights
     _metric("teacher", lambda s: s.teacher, 4),
     Column(
         "to-teacher", lambda e, _: formatting.difference(to_teacher(e)), to_teacher, 10, 10, right=True,

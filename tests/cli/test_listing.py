@@ -107,7 +107,7 @@ def test_columns_are_left_out_until_the_table_fits(
     heading = lines[0].split()
     assert heading[:2] == ["state", "run"]
     if width >= 80:
-        assert {"last", "teacher", "done"} <= set(heading)
+        assert {"best", "teacher", "done"} <= set(heading)
     assert ("task" in heading) == (width >= 100)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,10 @@ def test_comparisons_mark_it_and_give_it_no_star(tmp_path: Path) -> None:
 
 def test_a_comparison_marks_a_teacher_too(tmp_path: Path) -> None:
     weak = {"teacher": {"metrics": {"accuracy": 0.5271, "f1": 0.99}}}
-    paths = [make_run(tmp_path, "weak", results=weak), make_run(tmp_path, "early", state="stopped", results=weak),
-             make_run(tmp_path, "good")]  # fmt: skip
-    table = side_by_side([read_final_metrics(path) for path in paths])
+    low, good = (
+        read_final_metrics(make_run(tmp_path, name, results=found)) for name, found in (("weak", weak), ("good", {}))
+    )
+    table = side_by_side([low, replace(low, state="stopped"), good])
     marked = [[cell.below_majority for cell in row.cells] for row in table.rows]
     assert marked[0] == [*[False] * (len(table.columns) - 1), True]
     assert not any(marked[1] + marked[2])

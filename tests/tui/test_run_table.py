@@ -122,8 +122,8 @@ def test_lines_are_as_wide_as_the_table(width: int) -> None:
 
 def test_narrow_terminals_keep_what_matters_and_wide_ones_show_all() -> None:
     rows = [entry("rte-crild-20260101-120000-s1", tags=("a",), note="a note of some length")]
-    assert list(column_widths(rows, 79)) == ["state", "run", "last", "teacher", "done", "age"]
-    assert list(column_widths(rows, 39)) == ["state", "run", "last"]
+    assert list(column_widths(rows, 79)) == ["state", "run", "best", "teacher", "done", "age"]
+    assert list(column_widths(rows, 39)) == ["state", "run", "best"]
     assert list(column_widths(rows, 10)) == ["state", "run"]
     shown = [column.name for column in listing.COLUMNS if column.name != "job"]
     assert list(column_widths(rows, 199)) == shown
