@@ -7,7 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crild_tui.runs.create import RunRequest, create_run_of, data_alone, discard_runs, method_of
+from crild_tui.runs.create import (
+    RunRequest,
+    create_run_of,
+    data_alone,
+    discard_runs,
+    method_of,
+    names_task,
+    task_refs,
+)
+from engine.errors import UsageError
+from engine.preset.text import listed, plain, shown
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
@@ -18,18 +28,33 @@ if TYPE_CHECKING:
 def requests(first: RunRequest, then: Sequence[str]) -> list[RunRequest]:
     """A request for each run of a chain: the first one's, then one for each item of `then`.
 
-    An item names presets, separated by commas. If they only name the data, the methods of the run before come first. The
-    settings are those of the first run, a name gets the run's number in the chain.
+    An item names presets, separated by commas. If they only name the data, the methods of the run before come first; if they
+    name no task, that of the run before comes last. The settings are those of the first run, a name gets the run's number in
+    the chain.
 
-    Raises as reading a preset does.
+    Raises as reading a preset does, and UsageError where the task of the run before is part of its method.
     """
     made = [first]
     for number, item in enumerate(then, 2):
         presets = tuple(word.strip() for word in item.split(","))
         methods = [ref for ref in made[-1].presets if not data_alone([ref])]
         own = (*(methods if data_alone(presets) else ()), *presets)
+        if not names_task(own) and names_task(made[-1].presets):
+            own = (*own, *_task_before(item, made[-1].presets))
         made.append(replace(first, presets=own, name=name_in_chain(first.name, number)))
     return made
+
+
+def _task_before(item: str, before: Sequence[str]) -> list[str]:
+    """What sets the task of the run before. Raises UsageError where nothing does that alone."""
+    refs = task_refs(before)
+    if not names_task(refs):
+        sentence = (
+            f"{shown(item)} names no task, and that of the run before is part of {listed(map(shown, before), 'and')}: name a task or "
+            f"your data as well, as in `--then {plain(item)},rte`"
+        )
+        raise UsageError(sentence, kind="no-task-after", key="--then")
+    return refs
 
 
 def name_in_chain(name: str | None, number: int) -> str | None:

@@ -222,6 +222,38 @@ def data_alone(refs: Sequence[str]) -> bool:
     return all(layer.is_task or layer.is_variant for layer in _layers(refs))
 
 
+def task_refs(refs: Sequence[str]) -> list[str]:
+    """Those of the references that are about the task alone: task presets, data files, variants such as few-sample. Raises as
+    reading one does."""
+    return [ref for ref in refs if data_alone([ref]) and not any(layer.stage_tables for layer in _layers([ref]))]
+
+
+def names_task(refs: Sequence[str]) -> bool:
+    """Whether one of these presets and data files, or what it extends, names a task; that of a shipped method is only a default.
+    Raises as reading one does."""
+    here = Path.cwd()
+    return any(_names_task(ref, here) for ref in refs)
+
+
+def _names_task(ref: str, folder: Path, above: tuple[Path, ...] = ()) -> bool:
+    from engine.preset.preset_file import locate, read_layer
+    from engine.preset.shipped import find
+    from engine.preset.source_names import is_table
+
+    if is_table(ref):
+        return True
+    if (shipped := find(ref)) is not None:
+        return shipped.kind == "task" or (shipped.kind == "run" and not shipped.takes_task)
+    path = locate(ref, folder)
+    if path in above:
+        return False  # presets that extend each other in a circle, which reading them refuses
+    layer = read_layer(path, ref)
+    parents = (str(parent.value) for parent in layer.extends)
+    return layer.root.get("task", "name") is not None or any(
+        _names_task(parent, layer.folder, (*above, path)) for parent in parents
+    )
+
+
 def _layers(refs: Sequence[str]) -> list[Layer]:
     """Those of the references that are presets, each read by itself."""
     from engine.preset.preset_file import locate, read_layer

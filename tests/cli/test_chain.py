@@ -35,6 +35,29 @@ def test_a_task_alone_takes_the_methods_of_the_run_before(tmp_path: Path) -> Non
     assert [each.name for each in requests(request(tmp_path, "kd", "rte"), ["mrpc"])] == [None, None]
 
 
+def test_a_method_alone_takes_the_task_of_the_run_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("text,label\n")
+    (tmp_path / "mine.toml").write_text('extends = "crild"\n')
+    (tmp_path / "own.toml").write_text('extends = "./whole.toml"\n')
+    (tmp_path / "whole.toml").write_text('extends = "crild"\n[task]\nname = "cola"\n')
+    (tmp_path / "loop.toml").write_text('extends = "./loop.toml"\n')
+
+    def then(*words: str) -> tuple[str, ...]:
+        *first, item = words
+        return requests(request(tmp_path, *first), [item])[-1].presets
+
+    assert then("kd", "a.csv", "crild") == ("crild", "a.csv")
+    assert then("kd", "mrpc", "few-sample", "mine.toml") == ("mine.toml", "mrpc", "few-sample")
+    assert then("crild", "supplementary", "mnli", "kd") == ("kd", "mnli"), "a variant of the method stays with it"
+    assert then("kd", "a.csv", "few-sample") == ("kd", "few-sample", "a.csv")
+    assert then("kd", "a.csv", "local-teacher") == ("local-teacher", "a.csv")
+    assert then("kd", "a.csv", "own.toml") == ("own.toml",), "it names a task"
+    assert then("kd", "a.csv", "quickstart") == ("quickstart",)
+    assert then("kd", "crild") == ("crild",), "both have the default"
+    assert then("kd", "a.csv", "loop.toml") == ("loop.toml", "a.csv"), "reading it refuses the circle"
+
+
 def test_each_starts_as_the_student_of_the_run_before(
     crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path
 ) -> None:
@@ -113,6 +136,7 @@ def test_a_run_that_cannot_be_created_leaves_none(tmp_path: Path) -> None:
         (["--then", ""], ""),
         (["--then", "few-sample,noise-30", "--set", "task.examples=0"], "examples"),
         (["--then", "crild,kd"], "kd"),
+        (["--then", "kd"], "as in `--then kd,rte`"),
         (["--then", "rte", "--auto-batch"], "--auto-batch is for one run"),
         (["--then", "rte", "--slurm-local"], "--slurm-local is for one run"),
     ],
