@@ -42,6 +42,7 @@ FILES = {
     "more.csv": "text\nthe invoice is late\nthe page is blank\n",
     "tickets.toml": 'extends = "crild"\n[task]\nname = "custom"\nfiles = { train = "tickets.csv" }\n',
     "mine.toml": 'extends = "crild"\n',
+    "runs/.sweep/tune-best.toml": 'extends = "crild"\n',
 }  # fmt: skip
 """Files that commands of the pages name and that no command before them writes."""
 
@@ -149,6 +150,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work = tmp_path / "work"
     work.mkdir()
     for name, text in FILES.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).write_text(text)
     monkeypatch.chdir(work)
     return work
