@@ -23,7 +23,7 @@ _EVALUATION = {
     "step": "its step",
     "score": "what picks the best: the primary metric, or minus the loss where no classifier is trained",
     "metrics.{metric}": "metrics on the primary dev set",
-    "label_loss": "mean loss on the gold labels there, which decides between equal scores",
+    "label_loss": "mean loss on the gold labels there, which decides between equal scores; null in a run that an older crild began",
 }
 
 

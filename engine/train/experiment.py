@@ -152,6 +152,8 @@ class Experiment:
         self.saved = dict(self.resumption.newest)
         self.finished.update(self.resumption.finished)
         self.whole = set(self.resumption.whole)
+        newest = self.resumption.newest.values()
+        self.compares_losses = all(saved.state["progress"].get("compares_losses", False) for saved in newest)
 
     @property
     def run_dir(self) -> Path:
@@ -437,6 +439,7 @@ class Experiment:
             whole=self.whole,
             unreadable=self.resumption.unreadable,
             ranks=self.ranks,
+            compares_losses=self.compares_losses,
         )
         try:
             with own_stream(materials.device):

@@ -40,7 +40,7 @@ class Evaluated:
     metrics: dict[str, float]
     """On the primary dev set."""
     label_loss: float | None = None
-    """On the gold labels there; None in checkpoints of a crild that did not note it."""
+    """On the gold labels there; None in a run that an older crild began, in which the first of equal scores is the best."""
 
     def better_than(self, other: Evaluated) -> bool:
         """Whether its score is higher, or the same with a lower loss on the gold labels: on a small dev set many scores
@@ -66,6 +66,8 @@ class Progress:
     """Time in optimiser steps only, without evaluations and checkpoints."""
     examples: int = 0
     layer_weights: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    compares_losses: bool = False
+    """Whether a lower loss decides between equal scores; not in checkpoints of crild 0.1."""
 
     @staticmethod
     def of(data: Mapping[str, Any]) -> Progress:
@@ -116,6 +118,8 @@ class RunContext:
     """Names of those that could not be read, and so may be good."""
     ranks: Ranks = ALONE
     """The processes that share the steps."""
+    compares_losses: bool = True
+    """See `Progress`."""
 
     @property
     def run_dir(self) -> Path:
@@ -148,7 +152,7 @@ class StageRun:
         self.total, self.per_epoch = self.stepper.total, self.stepper.per_epoch
         self.metrics = self.stepper.metrics
         self.data = data_hash(tokens)
-        self.progress = Progress()
+        self.progress = Progress(compares_losses=self.context.compares_losses)
         self.logits: dict[int, LogitsBySplit] = {}
         """On dev, of the last evaluation and of the best one, by step; none of earlier attempts."""
         self.checked_bad = 0
@@ -287,7 +291,8 @@ class StageRun:
             outcome = self.evaluate(self.losses, report=report)
         progress, step = self.progress, self.progress.step
         progress.self_teacher = outcome.self_teacher
-        progress.last = Evaluated(step, outcome.score, outcome.metrics, outcome.label_loss)
+        loss = outcome.label_loss if progress.compares_losses else None
+        progress.last = Evaluated(step, outcome.score, outcome.metrics, loss)
         before = progress.best
         best = before is None or progress.last.better_than(before)
         is_higher = before is None or outcome.score > before.score
