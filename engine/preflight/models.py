@@ -27,6 +27,7 @@ from engine.preset.schema import Architecture, Objective, Stage
 from engine.preset.source_names import INIT_WORDS, is_path
 from engine.preset.text import listed, plain
 from engine.record.files import cause
+from engine.record.run import is_run
 
 _LARGEST_VOCABULARY = 2**28  # bytes of a file of words
 
@@ -141,6 +142,8 @@ def _vocabulary_problems(
     if reason is None:
         return
     if named.model == "scratch" and named.tokenizer is None:
+        if is_run(Path(loaded.preset.student.init)):
+            return  # its teacher may have learnt the same words from the same rows: the engine compares them
         sentence = f'a teacher from "scratch" learns its own vocabulary, which no other model has: {reason}'
         yield loaded.problem(UsageError, key, sentence, kind="vocabulary-from-scratch")
     elif teacher is not None and student is not None:

@@ -12,7 +12,7 @@ from crild_tui.runs.chain import create_chains, requests
 from crild_tui.runs.create import RunRequest, load_presets
 from crild_tui.runs.resume import prepare
 from engine.errors import ModelError
-from engine.preset.load import load_run_preset
+from engine.preset.load import load_preset, load_run_preset
 from engine.record.run import read_status, update_status
 from tests.cli.conftest import Call
 from tests.errors import raises
@@ -118,6 +118,32 @@ def test_a_waiting_run_resumes_though_the_run_before_it_has_no_student_yet(tmp_p
     update_status(second, state="stopped")
     with raises("run-without-student", "has no student yet", error=ModelError):
         prepare(second, [])
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "fits"),
+    [
+        ((), (), True),
+        ((), ("task.name=toy-sentiment",), False),
+        ((), ("task.name=toy-sentiment", "stages=[kd]"), True),
+        ((), ("task.name=toy-sentiment", "teacher.tokenizer=./words"), False),
+        (("teacher.tokenizer=./words",), ("task.name=toy-sentiment", "teacher.tokenizer=./words"), True),
+        ((), ("teacher.model=./teacher",), False),
+        (("teacher.model=./teacher",), ("teacher.model=./teacher", "task.name=toy-sentiment"), True),
+        (("student.init=./words",), ("task.name=toy-sentiment",), True),
+    ],
+)
+def test_a_chain_whose_later_teacher_reads_other_tokens_is_refused(
+    tmp_path: Path, first: tuple[str, ...], later: tuple[str, ...], fits: bool
+) -> None:
+    chain = requests(RunRequest(("quickstart",), (), (1,), tmp_path / "runs", name="a"), ["quickstart"])
+    loaded = [[load_preset(["quickstart"], settings)] for settings in (first, later)]
+    if fits:
+        assert len(create_chains(chain, loaded)) == 2
+        return
+    with raises("chain-of-other-words", "its own task", "the stage ild compares"):
+        create_chains(chain, loaded)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_cannot_be_created_leaves_none(tmp_path: Path) -> None:

@@ -300,6 +300,10 @@ class TestInitialModel:
         problems = found(folder, preset, "student.init=./teacher")
         assert problems[0] == "--set student.init=./teacher vocabulary-from-scratch student.init"
         assert found(folder, preset) == []
+        student = model_folder(folder / "run" / "student")
+        (student.parent / "status.json").write_text("{}")
+        of_words = [each for each in found(folder, preset, "student.init=./run") if "vocabulary" in each]
+        assert of_words == [], "a teacher on the same rows learnt the same words"
 
 
 def test_weights_that_are_missing_or_cut_short(folder: Path) -> None:
