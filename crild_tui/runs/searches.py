@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -229,7 +230,7 @@ def _gains(
 def run_command(preset: str) -> str:
     """The command that trains a preset that a search wrote, by its path from here where it is below."""
     here, file = Path.cwd(), Path(preset)
-    return f"crild run {file.relative_to(here) if file.is_relative_to(here) else file}"
+    return shlex.join(["crild", "run", str(file.relative_to(here) if file.is_relative_to(here) else file)])
 
 
 def _seeds(one: Confirmation) -> str:

@@ -191,9 +191,8 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
         statements.append(
             "no stage trains the student's head (its classifier), so its metrics mean nothing: add a stage with labels or logits"
         )
-    if (
-        agreement is not None and trained and (has_scores(results) or primary not in RANKINGS)
-    ):  # equal classes rank nothing
+    says_something = has_scores(results) or primary not in RANKINGS  # the same classes can be ranked in any order
+    if agreement is not None and trained and says_something:
         split = word(results.get("split")) or "dev"
         statements.append(
             f"the scores of student and teacher correlate with {agreement:.2f} (Pearson) on {split}"

@@ -79,7 +79,7 @@ class Trials:
     confirmed: tuple[Confirmation, ...] = ()
     """The winner's, and the starting preset's, runs with fresh seeds."""
     presets: tuple[str, ...] = ()
-    """The files of the best preset, and of each point of a front, when the search is over."""
+    """The files of the best preset, and of each point of a front of several, when the search is over."""
     over: str | None = None
     """Why no trial is started any more; None while some may be."""
     majority: float | None = None
