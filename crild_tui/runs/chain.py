@@ -17,7 +17,6 @@ from crild_tui.runs.create import (
     task_refs,
 )
 from engine.errors import UsageError
-from engine.preset.source_names import INIT_WORDS
 from engine.preset.text import listed, plain, shown
 
 if TYPE_CHECKING:
@@ -72,8 +71,11 @@ def create_chains(chain: Sequence[RunRequest], loaded: Sequence[Sequence[Loaded]
 
     Raises UsageError where a later run would fail, because its teacher reads other tokens than the student.
     """
+    from engine.preflight.models import chain_problem
+
     for later in loaded[1:]:
-        _check_tokens(loaded[0][0], later[0])
+        if (problem := chain_problem(loaded[0][0], later[0])) is not None:
+            raise problem
     created: list[Path] = []
     try:
         for of_seed in zip(*loaded, strict=True):
@@ -90,27 +92,6 @@ def create_chains(chain: Sequence[RunRequest], loaded: Sequence[Sequence[Loaded]
         discard_runs(created)
         raise
     return created
-
-
-def _check_tokens(first: Loaded, later: Loaded) -> None:
-    """Raise UsageError where it is clear that the teacher of a later run, which has to read the student's tokens, has others.
-
-    The student reads those of the first run's teacher. Teachers from scratch learn theirs from the rows of their tasks.
-    """
-    from engine.models.vocabularies import needs_same_words
-
-    ours, theirs = (_learns_tokens(each) for each in (first, later))
-    same = first.preset.task == later.preset.task if ours and theirs else ours == theirs
-    if same or first.preset.student.init not in INIT_WORDS or later.preset.teacher.model is None:
-        return
-    if (reason := needs_same_words(later.preset.stage, later.preset.task.kind)) is not None:
-        sentence = f'a teacher from "scratch" learns its tokens from the rows of its own task, and the student would read others: {reason}'
-        raise later.problem(UsageError, "teacher.model", sentence, kind="chain-of-other-words")
-
-
-def _learns_tokens(loaded: Loaded) -> bool:
-    """Whether a teacher has the tokens of its training rows."""
-    return loaded.preset.teacher.model == "scratch" and loaded.preset.teacher.tokenizer is None
 
 
 def start_queue(runs: Sequence[Path], consent: Consent, *, chain: int) -> str:

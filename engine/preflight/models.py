@@ -141,7 +141,7 @@ def _vocabulary_problems(
     )
     if reason is None:
         return
-    if named.model == "scratch" and named.tokenizer is None:
+    if _learns_words(loaded):
         if is_run(Path(loaded.preset.student.init)):
             return  # its teacher may have learnt the same words from the same rows: the engine compares them
         sentence = f'a teacher from "scratch" learns its own vocabulary, which no other model has: {reason}'
@@ -158,6 +158,28 @@ def _vocabulary_problems(
         yield ModelError(
             f"the student's initial model (student.init) {what}: {reason}", kind="other-vocabulary", file=file, key=key
         )
+
+
+def chain_problem(first: Loaded, later: Loaded) -> CrildError | None:
+    """Why a later run of a chain would fail: its teacher has to read the student's tokens, and has others; None where that is not
+    clear before the student exists.
+
+    The student reads the tokens of the first run's teacher. Teachers from scratch learn theirs from the rows of their tasks.
+    """
+    ours, theirs = (_learns_words(each) for each in (first, later))
+    same = first.preset.task == later.preset.task if ours and theirs else ours == theirs
+    if same or first.preset.student.init not in INIT_WORDS or later.preset.teacher.model is None:
+        return None
+    reason = needs_same_words(later.preset.stage, later.preset.task.kind)
+    if reason is None:
+        return None
+    sentence = f'a teacher from "scratch" learns its tokens from the rows of its own task, and the student would read others: {reason}'
+    return later.problem(UsageError, "teacher.model", sentence, kind="chain-of-other-words")
+
+
+def _learns_words(loaded: Loaded) -> bool:
+    """Whether the teacher's vocabulary is that of its training rows."""
+    return loaded.preset.teacher.model == "scratch" and loaded.preset.teacher.tokenizer is None
 
 
 def _tokenizer_problems(loaded: Loaded, model: str, facts: ModelFacts | None) -> Iterator[CrildError]:
