@@ -24,7 +24,7 @@ from engine.data.label_columns import (
     natural,
     several_labels,
 )
-from engine.data.text_columns import TextColumns, text_columns
+from engine.data.missing_labels import empty_columns, is_joined, lacks_labels, may_lack_labels, or_without_labels
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
 from engine.preset.kinds import KINDS, WORD_LABELS, Kind
@@ -74,7 +74,7 @@ def recognised(
     is_named = {"text", "label"} <= named or {"text", "labels"} <= named
     path = Path(task.files.train)
     if task.kind is not None and (is_named or (not by_name_alone and task.kind != WORD_LABELS)):
-        if task.class_names is None and classes is not None and _may_lack_labels(task, path, named):
+        if task.class_names is None and classes is not None and may_lack_labels(task, path, named):
             return _without_labels(task, named, classes, by_name_alone=by_name_alone)
         return Recognised(task.model_copy(update=changes) if changes else task)
     table = read_table_head(path)
@@ -88,14 +88,14 @@ def recognised(
         what = "column" if is_conll(path) else "list"
         note = f"{plain(path.name)}: {what} {shown(words[0])} is the words, {what} {shown(words[1])} their labels (token classification)."
         return Recognised(task.model_copy(update=changes), (note,))
-    if task.class_names is not None or (classes is not None and _lacks_labels(task, table, named)):
+    if task.class_names is not None or (classes is not None and lacks_labels(task, table, named)):
         return _without_labels(task.model_copy(update=changes), named, classes, by_name_alone=by_name_alone)
     try:
         columns, switches = _columns(task, table, named, by_name_alone=by_name_alone)
     except DataError as error:
         is_of_label = error.key == "task.columns.label" and error.kind != "one-hot-labels"
-        is_single = error.kind == "single-column" and not _is_joined(next(iter(table.values)))
-        raise (_or_without_labels(error, task, lacking) if is_of_label or is_single else error) from None
+        is_single = error.kind == "single-column" and not is_joined(next(iter(table.values)))
+        raise (or_without_labels(error, task, lacking) if is_of_label or is_single else error) from None
     check_table(path, [*columns.values(), *switches])
     if by_name_alone or any(role not in named and name != role for role, name in columns.items()):
         from engine.preset.schema import Columns
@@ -111,7 +111,9 @@ def recognised(
         except DataError as error:
             label = columns.get("label", "")
             is_guess = "label" not in named and normal(label) not in LABELS
-            raise (_or_without_labels(error, task, lacking) if is_guess or label in _empty(table) else error) from None
+            raise (
+                or_without_labels(error, task, lacking) if is_guess or label in empty_columns(table) else error
+            ) from None
         notes.append(note)
     if "pair" in columns and "group" not in named and (hint := _ranking_hint(table, columns["text"])) is not None:
         notes.append(hint)
@@ -122,74 +124,6 @@ def recognised(
 
 
 # -- training rows without labels
-
-
-def _lacks_labels(task: Task, table: Table, named: set[str]) -> bool:
-    """Whether a file has no labels: no column could be theirs, or that of the dev set's labels is missing or empty."""
-    if task.kind not in (None, "classification") or "labels" in named:
-        return False
-    empty = _empty(table)
-    if "label" in named:
-        label = str(getattr(task.columns, "label", None))
-        return label in empty or (label not in table.values and label in _dev_columns(task, table))
-    others = [name for name in table.values if normal(name) not in IDS and name != getattr(task.columns, "id", None)]
-    if any(normal(name) in LABELS and name not in empty for name in others):
-        return False
-    if all(normal(name) in TEXTS | PAIRED or name in empty for name in others) or len(others) == 1:
-        return True
-    return any(normal(name) in LABELS and name not in set(others) - empty for name in _dev_columns(task, table))
-
-
-def unlabelled_texts(task: Task) -> TextColumns | None:
-    """The columns of the texts of a custom task whose training file has no labels; None where it seems to have some.
-
-    Raises DataError as reading the head of the file does, and where it is unclear which columns are the texts.
-    """
-    if task.name != "custom" or task.files is None:
-        return None
-    own = task.columns
-    table = read_table_head(Path(task.files.train))
-    names = list(table.values)
-    named = set() if own is None else own.model_fields_set
-    is_other = is_conll(Path(table.path)) or (len(names) == 1 and _is_joined(names[0]))
-    if (
-        is_other
-        or table.repeated_names
-        or not len(table)
-        or (task.class_names is None and not _lacks_labels(task, table, named))
-    ):
-        return None
-    text, pair = (getattr(own, role) if role in named else None for role in ("text", "pair"))
-    return text_columns(names, Path(table.path), text=text, pair=pair, choose="--set task.columns.text=COLUMN")
-
-
-def _may_lack_labels(task: Task, path: Path, named: set[str]) -> bool:
-    """`_lacks_labels` of a file that nothing else asks for: what is wrong with it shows when it is read."""
-    try:
-        return _lacks_labels(task, read_table_head(path), named)
-    except DataError:
-        return False
-
-
-def _empty(table: Table) -> set[str]:
-    """The columns without a single value."""
-    return {name for name in table.values if len(table) and len(table.missing(name)) == len(table)}
-
-
-def _dev_columns(task: Task, table: Table) -> set[str]:
-    """The columns of the dev file that have values, where it is another file than this table's."""
-    if task.files is None or task.files.dev in (None, table.path):
-        return set()
-    dev = read_table_head(Path(task.files.dev))
-    return dev.values.keys() - _empty(dev)
-
-
-def _or_without_labels(error: DataError, task: Task, lacking: Callable[[], str] | None) -> DataError:
-    """The error, with what there is to do where it is no accident that no column has labels."""
-    if task.kind not in (None, "classification") or lacking is None:
-        return error
-    sentence = f"{error.sentence}. If the rows have no labels, add {lacking()}"
-    return DataError(sentence, kind=error.kind, file=error.file, line=error.line, key=error.key)
 
 
 def _without_labels(task: Task, named: set[str], classes: Classes | None, *, by_name_alone: bool) -> Recognised:
@@ -206,7 +140,7 @@ def _without_labels(task: Task, named: set[str], classes: Classes | None, *, by_
         )
         raise DataError(sentence, kind="unlabelled-dev", file=str(path), key="task.files.dev")
     dev = read_table_head(Path(task.files.dev))
-    if _lacks_labels(task, dev, named):
+    if lacks_labels(task, dev, named):
         sentence = "neither the training rows nor these have labels: label these rows, a few hundred say, to measure the student"
         raise DataError(sentence, kind="unlabelled-dev", file=dev.path, key="task.files.dev")
     columns, switches = _columns(task, dev, named, by_name_alone=by_name_alone)
@@ -434,14 +368,9 @@ def _switches(values: Sequence[Any]) -> bool:
     return {str(value).strip().lower() for value in values} <= SWITCHES.keys()
 
 
-def _is_joined(name: str) -> bool:
-    """Whether the only column of a file seems to be several ones, which something else separates."""
-    return any(mark in name for mark in ";\t,|")
-
-
 def _single_column(table: Table, name: str) -> DataError:
     hint = ""
-    if _is_joined(name):
+    if is_joined(name):
         hint = "; the columns seem to be separated by another character than the file's ending says"
     sentence = f"the file has one column, {shown(name)}, and a task needs two: a text and its label{hint}"
     return DataError(sentence, kind="single-column", file=table.path)

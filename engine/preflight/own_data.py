@@ -48,7 +48,7 @@ def texts_alone(loaded: Loaded, error: CrildError) -> TextsAlone | None:
 
     Raises DataError where it is unclear which columns are the texts.
     """
-    from engine.data.recognition import unlabelled_texts
+    from engine.data.missing_labels import unlabelled_texts
 
     task = loaded.preset.task
     columns = unlabelled_texts(task)
