@@ -9,6 +9,7 @@ from textual.content import Content
 from crild_tui.runs import formatting
 from crild_tui.runs.summary import RunSummary
 from engine.preset.text import plain
+from engine.report.majority import TOLERANCE
 
 SHORTEST, LONGEST = 8, 48
 """Cells of the bar between its ends."""
@@ -17,9 +18,15 @@ GAP = "  "
 
 
 def share_kept(value: float, majority: float, teacher: float) -> float | None:
-    """How much of the teacher's margin over the majority guess a metric keeps; None where there is no such margin."""
+    """How much of the teacher's margin over the majority guess a metric keeps; None where there is no such margin. Figures that
+    differ by their rounding alone are the same."""
     margin = teacher - majority
-    return (value - majority) / margin if margin > 0 and math.isfinite(margin) else None
+    if not (margin > 0 and math.isfinite(margin)):
+        return None
+    for same, share in ((majority, 0.0), (teacher, 1.0)):
+        if abs(value - same) <= TOLERANCE:
+            return share
+    return (value - majority) / margin
 
 
 def verdict(value: float, majority: float, teacher: float) -> str:
@@ -27,9 +34,9 @@ def verdict(value: float, majority: float, teacher: float) -> str:
     share = share_kept(value, majority, teacher)
     if share is None:
         return "the teacher is no better than the majority guess"
-    if value < majority:
+    if share < 0:
         return "below the majority guess"
-    if value == majority:
+    if share == 0:
         return "no better than the majority guess"
     if share > 1:
         return "above its teacher"

@@ -52,6 +52,15 @@ def test_the_point_says_without_colour_where_it_is(value: float, shown: str, wor
     assert verdict(value, 0.5, 1.0) == words
 
 
+@pytest.mark.parametrize(("rounding", "shown"), [(-4e-7, True), (4e-7, True), (-1e-4, False)])
+def test_rounding_puts_no_student_below_the_guess(rounding: float, shown: bool) -> None:
+    """A run's events have six digits, its results all."""
+    line = standing_line(replace(SUMMARY, metric=0.52 + rounding), 198)
+    assert line is not None
+    assert ("no better than the majority guess" in line.plain) == shown
+    assert ("├●" in line.plain) == shown
+
+
 def test_without_a_meaning_there_is_no_bar() -> None:
     for changes in ({"metric": None}, {"majority": None}, {"teacher": None}, {"dev_loss": 1.2}, {"metric": np.nan}):
         assert standing_line(replace(SUMMARY, **changes), 100) is None
